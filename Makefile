@@ -1,0 +1,69 @@
+# Every target sets up what it needs. Nothing is installed outside this directory.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The first Python on the PATH that is new enough; `make PYTHON=/path/to/python test` overrides it.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+BIN := .venv/bin
+UV := .tools/bin/uv
+LOCK := requirements.lock
+COMPILE := $(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	--generate-hashes --no-header --quiet
+
+# Behind a TLS proxy the company's certificates are the system's: use those.
+export UV_SYSTEM_CERTS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install demo test lint types format lock lock-check check bench clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.installed ## Build .venv/ from the lock, with the `workyard` command in it.
+
+$(UV): .ci/uv.txt
+	@test -n "$(PYTHON)" || { echo "Workyard needs Python 3.11 or newer on the PATH." >&2; exit 2; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r .ci/uv.txt
+	@touch $@
+
+.venv/.installed: $(UV) $(LOCK) pyproject.toml
+	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python $(LOCK)
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+demo: install ## Ask an agent a question about this repository and show what it did.
+	@$(BIN)/workyard demo
+
+test: install ## Run the tests.
+	$(BIN)/python -m pytest
+
+lint: install ## Check style and formatting.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## Check types, strictly, tests included.
+	$(BIN)/mypy
+
+format: install ## Format the code and sort the imports.
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lock: $(UV) ## Resolve the dependencies anew into requirements.lock.
+	$(COMPILE) --upgrade --output-file $(LOCK)
+
+lock-check: $(UV) ## Check that requirements.lock fits pyproject.toml.
+	@cp $(LOCK) .tools/lock-check.txt && $(COMPILE) --output-file .tools/lock-check.txt
+	@diff -u $(LOCK) .tools/lock-check.txt || { echo "requirements.lock is stale: run 'make lock'." >&2; exit 1; }
+	@! grep -nE '(https?|file)://' $(LOCK) || { echo "requirements.lock names a registry." >&2; exit 1; }
+
+check: lint types lock-check test ## Everything the gate checks.
+
+bench: install ## Run the benchmarks and print their figures.
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what the other targets made.
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,0 +1,122 @@
+"""What can go wrong in the orchestrator, by who can act on it.
+
+    OrchestratorError
+    ├── InvalidInputError      the caller can fix the call
+    │   ├── SpecError          file, line, field
+    │   ├── InputsError        the caller's inputs do not fit the spec's deps_schema
+    │   └── ModelNotConfiguredError
+    ├── NotFoundError          names what is near
+    ├── ConflictError
+    │   ├── SessionBusyError
+    │   └── IllegalTransitionError
+    ├── LimitError             a budget is used up
+    └── UnavailableError       the fault is outside
+        ├── ModelUnavailableError
+        ├── WorkspaceUnavailableError
+        └── StoreUnavailableError
+
+Anything else that is raised is a bug.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class OrchestratorError(Exception):
+    """The root of every error that the orchestrator raises on purpose."""
+
+
+class InvalidInputError(OrchestratorError):
+    """The call cannot be done as it was made; the message says how to make it."""
+
+
+class SpecError(InvalidInputError):
+    """An agent spec cannot be used."""
+
+    def __init__(
+        self, problem: str, *, file: Path, line: int | None = None, field: str | None = None
+    ) -> None:
+        self.problem = problem
+        self.file = file
+        self.line = line
+        self.field = field
+        where = f"{file}:{line}" if line else str(file)
+        super().__init__(f"{where}: {field}: {problem}" if field else f"{where}: {problem}")
+
+
+class InputsError(InvalidInputError):
+    """The inputs given to an agent do not fit what its spec declares in `deps_schema`."""
+
+
+class ModelNotConfiguredError(InvalidInputError):
+    """No model can be used with what is configured; the message says what to set."""
+
+
+class NotFoundError(OrchestratorError):
+    """There is no such agent, session or run."""
+
+    def __init__(self, kind: str, name: str, *, known: Iterable[str] = ()) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = sorted(known)
+        super().__init__(f"There is no {kind} {name!r}{_hint(name, self.known)}")
+
+
+def _hint(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    return f"; known: {', '.join(known)}." if known else "."
+
+
+class ConflictError(OrchestratorError):
+    """The call does not fit the present state."""
+
+
+class SessionBusyError(ConflictError):
+    """Another run has claimed the session; it has to end or be cancelled first."""
+
+    def __init__(self, session_id: str, run_id: str) -> None:
+        self.session_id = session_id
+        self.run_id = run_id
+        super().__init__(
+            f"Session {session_id!r} is busy with run {run_id!r}; "
+            "wait until it ends, or start without a session."
+        )
+
+
+class IllegalTransitionError(ConflictError):
+    """A run cannot go from its status in the way that was asked."""
+
+    def __init__(self, run_id: str, status: str, event: str) -> None:
+        self.run_id = run_id
+        self.status = status
+        self.event = event
+        super().__init__(f"Run {run_id!r} is {status} and cannot take {event!r}.")
+
+
+class LimitError(OrchestratorError):
+    """A budget is used up."""
+
+    def __init__(self, message: str, *, limit: float, actual: float, unit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.actual = actual
+        self.unit = unit
+
+
+class UnavailableError(OrchestratorError):
+    """Something outside does not answer or does not work."""
+
+
+class ModelUnavailableError(UnavailableError):
+    """The model's provider refused, failed or did not answer."""
+
+
+class WorkspaceUnavailableError(UnavailableError):
+    """The MCP server that holds the workspace could not be started or has gone."""
+
+
+class StoreUnavailableError(UnavailableError):
+    """The database cannot be opened, read or written."""
