@@ -1,0 +1,1 @@
+"""Everything that stands between a caller and the disk."""

@@ -1,0 +1,45 @@
+"""When a call must be over; threads cannot be cancelled, so their work asks."""
+
+import threading
+import time
+
+from mcp_server.errors import LimitError
+
+
+class Deadline:
+    """A point in time, which the caller can bring forward by losing interest."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self._started = time.monotonic()
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Let the work stop: nobody waits for it."""
+        self._cancelled.set()
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left, 0 at the least."""
+        if self._cancelled.is_set():
+            return 0
+        return max(0, self._started + self.limit_s - time.monotonic())
+
+    def check(self) -> None:
+        """Stop the work that calls this when its time is over.
+
+        Raises:
+            LimitError: the time is over.
+        """
+        if self.remaining_s == 0:
+            raise self.error()
+
+    def error(self) -> LimitError:
+        """Return what a caller is told whose call took too long."""
+        return LimitError(
+            f"The call took longer than {self.limit_s:g} s and was stopped. Ask for less at once: "
+            "a narrower path, a glob, a smaller depth.",
+            limit=self.limit_s,
+            actual=time.monotonic() - self._started,
+            unit="s",
+        )

@@ -1,0 +1,143 @@
+"""One root directory and what a grant allows in it, for async callers.
+
+The work runs in a few threads of the workspace's own, which the kernel confines to the root, and
+under a deadline: neither the event loop nor the transport's threads ever wait for a disk.
+Not covered: hard links that lie inside already, mounts made below the root, other processes of the
+same user.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Self, TypeVar
+
+import anyio
+
+from mcp_server.errors import InvalidInputError, UnavailableError
+from mcp_server.fence.beneath import Root
+from mcp_server.fence.confinement import Confinement, Status
+from mcp_server.fence.deadline import Deadline
+from mcp_server.fence.files import Files, TextFile, WrittenFile
+from mcp_server.fence.grant import Grant
+from mcp_server.fence.listing import Listing
+from mcp_server.fence.openers import Opener
+from mcp_server.fence.search import Query, Ripgrep, SearchResult, find_ripgrep
+
+MAX_WORKERS = 4
+"""Threads of one workspace: disks gain little from more, and a stuck one must not take all."""
+_START_S = 30
+_CLOSE_S = 5  # a write needs milliseconds; a thread that hangs longer hangs in the kernel
+
+ResultT = TypeVar("ResultT")
+
+
+class Workspace:
+    """Read, change and search files beneath one root, as far as the grant goes.
+
+    Every path is POSIX text relative to the root. Each method raises the branches of `ServerError`:
+    `PathEscapeError`, `PermissionDeniedError`, `NotFoundError`, `NotAFileError`, `LimitError` for
+    a call that is over its deadline, `UnavailableError` when the system fails.
+    """
+
+    def __init__(
+        self, root: Root, grant: Grant, *, confinement: Confinement, ripgrep: Ripgrep
+    ) -> None:
+        """Take what `open` has opened; use that."""
+        self.grant = grant
+        self.confinement: Status = confinement.status
+        self.root_names = root.names
+        """The absolute paths of the root: as configured, and without links."""
+        self._files = Files(root, grant)
+        self._ripgrep = ripgrep
+        self._deadlines: set[Deadline] = set()
+        self._opened = ExitStack()
+        for each in (root, confinement, ripgrep):
+            self._opened.callback(each.close)
+        self._executor = ThreadPoolExecutor(
+            MAX_WORKERS, thread_name_prefix="workspace", initializer=confinement.apply
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, root: str | Path, grant: Grant, *, opener: Opener | None = None
+    ) -> AsyncIterator[Self]:
+        """Open `root` for the time of the context.
+
+        Args:
+            root: the directory that everything happens beneath.
+            grant: what may be done in it.
+            opener: how paths are opened beneath it; the best way that works here by default.
+
+        Raises:
+            InvalidInputError: `root` is not a directory that can be opened.
+            UnavailableError: the threads could not be confined although the kernel can.
+        """
+        workspace = cls._opened_at(os.fspath(root), grant, opener)
+        try:
+            # A thread that cannot be confined shows here, not at the first call.
+            await workspace._run(lambda _: None, _START_S)
+            yield workspace
+        finally:
+            await workspace.close()
+
+    @classmethod
+    def _opened_at(cls, root: str, grant: Grant, opener: Opener | None) -> Self:
+        if not root:
+            raise InvalidInputError("The root is empty: name a directory, '.' for the current one.")
+        try:
+            beneath = Root(root, opener)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a path"
+            raise InvalidInputError(f"Root {root!r} cannot be opened: {reason}.") from error
+        program = find_ripgrep()
+        try:
+            confinement = Confinement(beneath.fd, program)
+        except OSError as error:
+            beneath.close()
+            raise UnavailableError(f"Threads cannot be confined: {error.strerror}.") from error
+        return cls(beneath, grant, confinement=confinement, ripgrep=Ripgrep(program))
+
+    async def read_text(self, path: str) -> TextFile:
+        """Read a whole file of UTF-8 text; also raises `NotTextError`."""
+        return await self._run(lambda _: self._files.read(path))
+
+    async def write_text(self, path: str, text: str) -> WrittenFile:
+        """Create or replace a file at once, with the directories above it; its mode stays."""
+        return await self._run(lambda _: self._files.write(path, text))
+
+    async def list_directory(self, path: str, *, depth: int = 1) -> Listing:
+        """List a directory, `depth` levels deep."""
+        return await self._run(lambda deadline: self._files.list(path, depth, deadline))
+
+    async def search(self, query: Query) -> SearchResult:
+        """Search a directory or one file; also raises `PatternError`."""
+        return await self._run(lambda deadline: self._files.search(query, self._ripgrep, deadline))
+
+    async def close(self) -> None:
+        """Stop the work that nobody can wait for any more, and close the root."""
+        for deadline in self._deadlines:
+            deadline.cancel()
+        with anyio.move_on_after(_CLOSE_S, shield=True):
+            await anyio.to_thread.run_sync(self._executor.shutdown, abandon_on_cancel=True)
+            # Not before: a thread still at work would use a number that means another file by then.
+            self._opened.close()
+
+    async def _run(
+        self, work: Callable[[Deadline], ResultT], limit_s: float | None = None
+    ) -> ResultT:
+        deadline = Deadline(limit_s or self.grant.limits.call_s)
+        self._deadlines.add(deadline)
+        try:
+            with anyio.fail_after(deadline.limit_s):
+                return await asyncio.wrap_future(self._executor.submit(work, deadline))
+        except TimeoutError:
+            raise deadline.error() from None
+        except BrokenExecutor as error:
+            raise UnavailableError("The server's threads could not be confined.") from error
+        finally:
+            deadline.cancel()
+            self._deadlines.discard(deadline)

@@ -1,0 +1,126 @@
+"""The MCP server: tools as granted, errors as one table, text through one sanitiser.
+
+It stands on the SDK's low-level server: there, messages reach a model word for word and unknown
+arguments can be refused. Results are plain text (docs/decisions/0003-plain-text-results.md).
+"""
+
+import logging
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+
+from mcp_server.errors import (
+    InvalidInputError,
+    LimitError,
+    NotFoundError,
+    PermissionDeniedError,
+    ServerError,
+    UnavailableError,
+)
+from mcp_server.fence.workspace import Workspace
+from mcp_server.text import outgoing, without_host_paths
+from mcp_server.tools.registry import TOOLS
+from mcp_server.tools.tool import Tool
+
+logger = logging.getLogger(__name__)
+
+NAME = "workyard"
+
+INSTRUCTIONS = (
+    "Files of one workspace. Paths are relative to its root, such as 'src/app.py'; nothing outside "
+    "can be reached. Every error says what to do instead."
+)
+
+_FOR_THE_CALLER: tuple[type[ServerError], ...] = (InvalidInputError, NotFoundError, LimitError)
+"""Errors that a model can act on: they are answers. All others are failures of the request."""
+
+# The SDK's lifespan object; ours is the workspace in the closure.
+Context = ServerRequestContext[Any]
+
+
+def create_server(workspace: Workspace) -> Server[Any]:
+    """Return a server that offers what the workspace's grant allows, and enforces it."""
+    granted = {name: tool for name, tool in TOOLS.items() if workspace.grant.allows_tool(name)}
+
+    async def list_tools(
+        _: Context, __: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[_described(tool) for tool in granted.values()])
+
+    async def call_tool(_: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        try:
+            tool = _chosen(params.name, workspace)
+            arguments = tool.parse(params.arguments or {})
+            return _result(await arguments.call(workspace))
+        except Exception as error:  # the edge: `translate` logs what is not ours and hides it
+            return translate(error, workspace)
+
+    return Server(
+        NAME,
+        version=installed_version(),
+        instructions=INSTRUCTIONS,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+def translate(error: Exception, workspace: Workspace) -> types.CallToolResult:
+    """Return the result that tells a caller of `error`, or raise what tells the host.
+
+    Raises:
+        MCPError: something outside failed, or this is a bug.
+    """
+    message = outgoing(without_host_paths(str(error), workspace.root_names))
+    if isinstance(error, _FOR_THE_CALLER):
+        return _result(message, is_error=True)
+    if isinstance(error, UnavailableError):
+        logger.error("unavailable: %s", error, exc_info=error.__cause__)
+        raise MCPError(code=types.INTERNAL_ERROR, message=message) from error
+    logger.error("bug: a tool call failed", exc_info=error)
+    raise MCPError(
+        code=types.INTERNAL_ERROR, message="The server failed; its log has the details."
+    ) from error
+
+
+def installed_version() -> str:
+    """Return the version of the installed distribution, "0" when run from a bare checkout."""
+    try:
+        return version("workyard")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _chosen(name: str, workspace: Workspace) -> Tool:
+    for tool in TOOLS.values():
+        if tool.name == name and workspace.grant.allows_tool(name):
+            return tool
+    offered = ", ".join(map(repr, workspace.grant.tools)) or "none"
+    if name in TOOLS:
+        raise PermissionDeniedError(f"Tool {name!r} is not granted here; granted: {offered}.")
+    raise InvalidInputError(f"There is no tool {name!r}; there is: {offered}.")
+
+
+def _described(tool: Tool) -> types.Tool:
+    return types.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=tool.input_schema,
+        annotations=types.ToolAnnotations(
+            title=tool.title,
+            read_only_hint=tool.is_read_only,
+            destructive_hint=tool.is_destructive,
+            idempotent_hint=tool.is_idempotent,
+            open_world_hint=False,
+        ),
+    )
+
+
+def _result(text: str, *, is_error: bool = False) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=outgoing(text))], is_error=is_error
+    )

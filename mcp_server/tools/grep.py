@@ -1,0 +1,63 @@
+"""`grep`: lines that match a pattern, by path and line."""
+
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from mcp_server.fence.search import Query, SearchResult
+from mcp_server.fence.workspace import Workspace
+from mcp_server.text import counted, printable_name
+from mcp_server.tools.tool import Tool, ToolArguments
+
+
+class Grep(ToolArguments):
+    """The arguments of `grep`."""
+
+    pattern: str = Field(min_length=1)
+    """Regular expression (Rust syntax: no look-around or back-references), matched line by line."""
+    path: str = "."
+    """Directory or file to search, relative to the workspace root."""
+    glob: str | SkipJsonSchema[None] = None
+    """Search only files that match, such as '*.py', 'docs/**/*.md' or '!*.lock'."""
+    ignore_case: bool = False
+    """Match without regard to case."""
+    literal: bool = False
+    """Take the pattern as plain text."""
+
+    async def call(self, workspace: Workspace) -> str:
+        """Search and show the matches."""
+        query = Query(
+            pattern=self.pattern,
+            path=self.path,
+            glob=self.glob,
+            ignore_case=self.ignore_case,
+            literal=self.literal,
+        )
+        return show_matches(self.pattern, await workspace.search(query))
+
+
+GREP = Tool(
+    name="grep",
+    title="Search in files",
+    description=(
+        "Find lines in files by a regular expression, with ripgrep: as 'path:line:text', sorted by "
+        "path. Files that .gitignore names and binary files are left out. When there are too many "
+        "matches, the last line says how many are missing."
+    ),
+    arguments=Grep,
+    is_read_only=True,
+)
+
+
+def show_matches(pattern: str, result: SearchResult) -> str:
+    """Return the matches as text; the last line says how many do not fit."""
+    if not result.matches:
+        return f"No matches for {pattern!r} under {printable_name(result.path)!r}."
+    files = counted(len({match.path for match in result.matches}), "file")
+    header = f"{counted(len(result.matches), 'match', 'matches')} in {files}"
+    rows = [f"{printable_name(each.path)}:{each.line}:{each.text}" for each in result.matches]
+    if result.is_complete and not result.left_out:
+        return "\n".join([header, *rows])
+    at_least = "" if result.is_complete else "at least "
+    left_out = counted(result.left_out, "more match", "more matches")
+    footer = f"… {at_least}{left_out} left out; narrow by path or glob."
+    return "\n".join([header, *rows, footer])

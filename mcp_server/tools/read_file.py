@@ -1,0 +1,117 @@
+"""`read_file`: one page of a text file, with line numbers, and how to get the next."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from mcp_server.errors import InvalidInputError, LimitError
+from mcp_server.fence.files import TextFile
+from mcp_server.fence.grant import Limits
+from mcp_server.fence.workspace import Workspace
+from mcp_server.text import counted, printable_name
+from mcp_server.tools.tool import Tool, ToolArguments
+
+
+class ReadFile(ToolArguments):
+    """The arguments of `read_file`."""
+
+    path: str
+    """File to read, relative to the workspace root."""
+    offset: int = 1
+    """First line to show, counted from 1; negative counts from the end (-20: the last 20 lines)."""
+    limit: Annotated[int, Field(ge=1)] | SkipJsonSchema[None] = None
+    """Most lines to show; as many as fit in one page when left out."""
+
+    async def call(self, workspace: Workspace) -> str:
+        """Read the file and show a page of it."""
+        file = await workspace.read_text(self.path)
+        return show_page(file, self.offset, self.limit, workspace.grant.limits)
+
+
+READ_FILE = Tool(
+    name="read_file",
+    title="Read file",
+    description=(
+        "Read a UTF-8 text file, or a part of it. The first line of the result tells the lines "
+        "shown, the total and the hash; then comes each line as its number, a TAB and the text. "
+        "Number and TAB are not part of the file. When there is more, the last line says how to "
+        "go on."
+    ),
+    arguments=ReadFile,
+    is_read_only=True,
+)
+
+
+def lines_of(text: str) -> list[str]:
+    r"""Return the lines of `text` without their ends; a last line without an end is one too.
+
+    >>> lines_of("a\r\nb\n")
+    ['a', 'b']
+    """
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def show_page(file: TextFile, offset: int, limit: int | None, limits: Limits) -> str:
+    """Return the lines of `file` from `offset` on, as many as `limit` and `limits` allow.
+
+    Raises:
+        InvalidInputError: there is no line at `offset`.
+        LimitError: a page of `limit` lines would be too large; the message names one that fits.
+    """
+    lines = lines_of(file.text)
+    total = len(lines)
+    first = _first_line(file.path, offset, total)
+    wanted = total - first + 1
+    if limit is not None:
+        wanted = min(limit, wanted)
+    rows = _rows_that_fit(lines, first, wanted, limits)
+    if limit is not None and len(rows) < wanted:
+        raise LimitError(
+            f"{wanted} lines of {file.path!r} from line {first} on are more than one page holds. "
+            f"limit={len(rows)} fits.",
+            limit=len(rows),
+            actual=wanted,
+            unit="lines",
+        )
+    last = first + len(rows) - 1 if rows else 0
+    header = (
+        f"{printable_name(file.path)} · lines {min(first, last)}-{last} of {total} · "
+        f"{counted(file.size, 'byte')} · sha256 {file.sha256[:12]}"
+    )
+    left = total - last
+    footer = [f"… {counted(left, 'more line')}; go on with offset={last + 1}."]
+    return "\n".join([header, *rows, *(footer if left else [])])
+
+
+def _first_line(path: str, offset: int, total: int) -> int:
+    if offset == 0:
+        raise InvalidInputError("Lines are counted from 1: offset=0 is none. Use offset=1.")
+    if offset < 0:
+        return max(1, total + offset + 1)
+    if offset > max(1, total):
+        raise InvalidInputError(
+            f"File {path!r} has {counted(total, 'line')}; there is no line {offset}."
+        )
+    return offset
+
+
+def _rows_that_fit(lines: list[str], first: int, wanted: int, limits: Limits) -> list[str]:
+    rows: list[str] = []
+    size = 0
+    for number in range(first, first + min(wanted, limits.read_lines)):
+        row = f"{number:6}\t{_shown(lines[number - 1], limits.line_chars)}"
+        size += len(row.encode()) + 1
+        if size > limits.read_bytes and rows:  # one line always fits, or nobody could go on
+            break
+        rows.append(row)
+    return rows
+
+
+def _shown(line: str, limit: int) -> str:
+    if len(line) <= limit:
+        return line
+    return f"{line[:limit]}… (cut here: the line has {len(line)} characters)"

@@ -1,0 +1,15 @@
+"""Every tool there is, in the order in which a model is told."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mcp_server.fence.grant import ToolName
+from mcp_server.tools.grep import GREP
+from mcp_server.tools.list_directory import LIST_DIRECTORY
+from mcp_server.tools.read_file import READ_FILE
+from mcp_server.tools.tool import Tool
+from mcp_server.tools.write_file import WRITE_FILE
+
+TOOLS: Mapping[ToolName, Tool] = MappingProxyType(
+    {tool.name: tool for tool in (READ_FILE, WRITE_FILE, LIST_DIRECTORY, GREP)}
+)

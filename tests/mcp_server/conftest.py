@@ -1,0 +1,75 @@
+"""A yard to work in: a root with a little project, and beside it what must stay out of reach."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mcp_server.fence import confinement
+from mcp_server.fence.grant import Grant
+from mcp_server.fence.openers import Opener, open_by_kernel, open_by_walk
+from mcp_server.fence.workspace import Workspace
+
+SECRET = "the secret outside"
+
+
+@dataclass(frozen=True)
+class Yard:
+    """Where the test's files are."""
+
+    root: Path
+    outside: Path
+
+    def write(self, path: str, content: str | bytes = "") -> Path:
+        """Put a file beneath the root."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return file
+
+    def link(self, path: str, target: str | Path) -> Path:
+        """Put a symbolic link beneath the root."""
+        link = self.root / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+        return link
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Yard:
+    """A root with `src/app.py` and `docs/guide.md`, beside a directory with a secret."""
+    made = Yard(tmp_path / "root", tmp_path / "outside")
+    made.write("src/app.py", "def main():\n    return 1\n")
+    made.write("docs/guide.md", "# Guide\n\nRun main.\n")
+    made.outside.mkdir()
+    (made.outside / "secret.txt").write_text(SECRET)
+    return made
+
+
+@pytest.fixture
+async def workspace(yard: Yard) -> AsyncIterator[Workspace]:
+    """The yard's workspace with the full grant."""
+    async with Workspace.open(yard.root, Grant.full()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def no_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernel look as if it had no Landlock, so that the first lock stands alone."""
+    monkeypatch.setattr(confinement, "_abi", lambda: 0)
+
+
+@pytest.fixture(params=[open_by_kernel, open_by_walk])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    """Each way to open paths; the kernel's only where the kernel has it."""
+    way: Opener = request.param
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        os.close(way(fd, (), os.O_RDONLY | os.O_DIRECTORY).fd)
+    except OSError as error:
+        pytest.skip(f"not on this kernel: {error}")
+    finally:
+        os.close(fd)
+    return way

