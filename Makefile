@@ -36,7 +36,7 @@ $(UV): .ci/uv.txt
 	@touch $@
 
 demo: install ## Ask an agent a question about this repository and show what it did.
-	@$(BIN)/workyard demo
+	@$(BIN)/workyard ask "How is an agent kept inside its root directory?"
 
 test: install ## Run the tests.
 	$(BIN)/python -m pytest

@@ -1,0 +1,47 @@
+"""Workyard's orchestrator: agents from spec files, at work in one directory, every run on record.
+
+from orchestrator import Orchestrator
+
+async with Orchestrator.open(root="~/project") as yard:
+    run = await yard.run("code_reviewer", "Review src/")
+    print(run.output)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.agents import check_spec
+    from orchestrator.bootstrap import Orchestrator, run_sync
+    from orchestrator.capabilities import CAPABILITIES
+    from orchestrator.runner import RunHandle, RunResult
+    from orchestrator.store.store import open_store
+
+__all__ = [
+    "CAPABILITIES",
+    "Orchestrator",
+    "RunHandle",
+    "RunResult",
+    "check_spec",
+    "open_store",
+    "run_sync",
+]
+
+# The lazy seam. `workyard serve`, `workyard agents list` and `workyard --help` come through this
+# package and must not wait seconds for pydantic_ai and sqlmodel, which they do not use. The names
+# below load on first use; the command line takes them from here and imports nothing in functions.
+_HOMES = {
+    "CAPABILITIES": "orchestrator.capabilities",
+    "Orchestrator": "orchestrator.bootstrap",
+    "RunHandle": "orchestrator.runner",
+    "RunResult": "orchestrator.runner",
+    "check_spec": "orchestrator.agents",
+    "open_store": "orchestrator.store.store",
+    "run_sync": "orchestrator.bootstrap",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -4,27 +4,43 @@
     ├── InvalidInputError      the caller can fix the call
     │   ├── SpecError          file, line, field
     │   ├── InputsError        the caller's inputs do not fit the spec's deps_schema
+    │   ├── WrongRootError
     │   └── ModelNotConfiguredError
     ├── NotFoundError          names what is near
     ├── ConflictError
     │   ├── SessionBusyError
+    │   ├── LeaseLostError
+    │   ├── HistoryUnreadableError
     │   └── IllegalTransitionError
     ├── LimitError             a budget is used up
-    └── UnavailableError       the fault is outside
-        ├── ModelUnavailableError
-        ├── WorkspaceUnavailableError
-        └── StoreUnavailableError
+    ├── UnavailableError       the fault is outside
+    │   ├── ModelUnavailableError
+    │   ├── WorkspaceUnavailableError
+    │   └── StoreUnavailableError
+    ├── RunCancelledError
+    └── RunCrashedError        a run met a bug of ours
 
 Anything else that is raised is a bug.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 
 class OrchestratorError(Exception):
     """The root of every error that the orchestrator raises on purpose."""
+
+    @property
+    def code(self) -> str:
+        """The name of the error in the record and in JSON: its class, in snake case.
+
+        >>> ModelUnavailableError("x").code
+        'model_unavailable'
+        """
+        name = type(self).__name__.removesuffix("Error")
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 class InvalidInputError(OrchestratorError):
@@ -47,6 +63,15 @@ class SpecError(InvalidInputError):
 
 class InputsError(InvalidInputError):
     """The inputs given to an agent do not fit what its spec declares in `deps_schema`."""
+
+
+class WrongRootError(InvalidInputError):
+    """The session belongs to another directory: what its messages say of files is true there."""
+
+    def __init__(self, session_id: str, *, root: str) -> None:
+        self.session_id = session_id
+        self.root = root
+        super().__init__(f"Session {session_id!r} is at work in {root!r}; go on with that root.")
 
 
 class ModelNotConfiguredError(InvalidInputError):
@@ -86,6 +111,27 @@ class SessionBusyError(ConflictError):
         )
 
 
+class LeaseLostError(ConflictError):
+    """Another process has taken the session over: this one was taken for dead."""
+
+    def __init__(self, session_id: str, run_id: str) -> None:
+        self.session_id = session_id
+        self.run_id = run_id
+        super().__init__(f"Run {run_id!r} no longer holds session {session_id!r}.")
+
+
+class HistoryUnreadableError(ConflictError):
+    """A stored message cannot be read; it stays where it is, and is not replaced by nothing."""
+
+    def __init__(self, session_id: str, seq: int) -> None:
+        self.session_id = session_id
+        self.seq = seq
+        super().__init__(
+            f"Message {seq} of session {session_id!r} cannot be read; the session cannot go on. "
+            "Start a new one."
+        )
+
+
 class IllegalTransitionError(ConflictError):
     """A run cannot go from its status in the way that was asked."""
 
@@ -120,3 +166,11 @@ class WorkspaceUnavailableError(UnavailableError):
 
 class StoreUnavailableError(UnavailableError):
     """The database cannot be opened, read or written."""
+
+
+class RunCancelledError(OrchestratorError):
+    """Somebody cancelled the run; what it had done is in the record."""
+
+
+class RunCrashedError(OrchestratorError):
+    """A fault of Workyard's own ended the run; the log has the details."""

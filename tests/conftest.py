@@ -1,7 +1,13 @@
-"""What every test shares: one event loop backend, and no way to a paid model."""
+"""What every test shares: one event loop backend, a record of its own, no way to a paid model."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic_ai import models
+
+from orchestrator.models import PROVIDERS
+from tests.wire.loopback_only import loopback_only
 
 models.ALLOW_MODEL_REQUESTS = False
 
@@ -10,3 +16,43 @@ models.ALLOW_MODEL_REQUESTS = False
 def anyio_backend() -> str:
     """Run async tests on asyncio only: pydantic-ai knows no other."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Give each test a home of its own, and none of the keys of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("WORKYARD_DATA_DIR", str(home / "data"))
+    monkeypatch.setenv("WORKYARD_CONFIG_DIR", str(home / "config"))
+    monkeypatch.delenv("WORKYARD_MODEL", raising=False)
+    monkeypatch.delenv("WORKYARD_DATABASE_URL", raising=False)
+    for variable in {variable for provider in PROVIDERS for variable in provider.variables}:
+        monkeypatch.delenv(variable, raising=False)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def on_this_machine() -> Iterator[None]:
+    """Refuse every connection that would leave the machine."""
+    with loopback_only() as refused:
+        yield
+    assert refused == []
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a small project for an agent to work in."""
+    root = tmp_path / "project"
+    (root / "src").mkdir(parents=True)
+    (root / "docs").mkdir()
+    (root / "README.md").write_text("# Sample\n\nA till that adds prices.\n")
+    (root / "src" / "till.py").write_text(
+        "def add_prices(prices):\n    return sum(prices)\n\n\ndef round_total(total):\n"
+        "    return round(total, 2)\n"
+    )
+    (root / "docs" / "rounding.md").write_text("# Rounding\n\nTotals are rounded to two places.\n")
+    return root

@@ -1,0 +1,1 @@
+"""The record: sessions, runs, messages and events, append-only, in SQLModel tables."""

@@ -1,0 +1,103 @@
+"""A spec and a model → a Pydantic AI agent with its workspace at a given place."""
+
+from collections.abc import Sequence
+from typing import Any  # the deps of a spec's agent are a plain mapping or None; its output too
+
+import jsonschema
+from pydantic import JsonValue
+from pydantic_ai import Agent, AgentSpec, ModelRetry
+from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.models import Model, infer_model
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.settings import ModelSettings
+
+from orchestrator.capabilities import CAPABILITIES, Budget, capabilities_at
+from orchestrator.connections import WorkspaceConnection
+from orchestrator.errors import ModelNotConfiguredError
+from orchestrator.models import OFFLINE
+from orchestrator.offline import OfflineModel
+from orchestrator.specs import Spec
+
+WorkyardAgent = Agent[Any, JsonValue]
+
+
+def build_model(name: str) -> Model:
+    """Return the model of a name.
+
+    Raises:
+        ModelNotConfiguredError: If the name is unknown, a key is missing, or the provider's package
+            is not installed.
+    """
+    if name == OFFLINE:
+        return OfflineModel()
+    try:
+        return infer_model(name)
+    except (UserError, ImportError, ValueError) as error:
+        raise ModelNotConfiguredError(f"Model {name!r} cannot be used: {error}") from error
+
+
+def build_agent(
+    spec: Spec, model: Model, connection: WorkspaceConnection, *, model_timeout_s: float
+) -> WorkyardAgent:
+    """Return the agent that a spec describes.
+
+    Raises:
+        SpecError: If a capability is unknown or its arguments do not fit.
+    """
+    types = capabilities_at(connection)
+    check_capabilities(spec, types)
+    parsed = AgentSpec.from_dict(dict(spec.values))
+    limits: list[AbstractCapability[Any]] = [] if _has_budget(spec) else [Budget()]
+    own_timeout = (parsed.model_settings or {}).get("timeout", model_timeout_s)
+    agent: WorkyardAgent = Agent.from_spec(
+        parsed,
+        custom_capability_types=types,
+        model=model,
+        model_settings=ModelSettings(timeout=own_timeout),
+        capabilities=limits,
+    )
+    if spec.document.output_schema is not None:
+        _enforce(agent, spec.document.output_schema)
+    return agent
+
+
+def check_capabilities(spec: Spec, types: Sequence[type[AbstractCapability[Any]]]) -> None:
+    """Refuse a spec with a capability that cannot be made, and say on which line it stands.
+
+    Each is built alone, by Pydantic AI itself: its error for the whole spec names no place.
+
+    Raises:
+        SpecError: If one is unknown or its arguments do not fit.
+    """
+    for index, entry in enumerate(spec.document.capabilities):
+        alone = {"name": spec.name, "capabilities": [entry]}
+        try:
+            Agent.from_spec(alone, model=TestModel(), custom_capability_types=types)
+        except (ValueError, TypeError, UserError) as error:
+            problem = str(error.__cause__ or error).splitlines()
+            raise spec.error(" ".join(problem[:4]), ("capabilities", index)) from error
+
+
+def check_spec(spec: Spec) -> None:
+    """Refuse a spec that no agent can be built from; no model and no workspace is needed.
+
+    Raises:
+        SpecError: With file, line and field.
+    """
+    check_capabilities(spec, CAPABILITIES)
+
+
+def _has_budget(spec: Spec) -> bool:
+    names = (e if isinstance(e, str) else next(iter(e), "") for e in spec.document.capabilities)
+    return Budget.__name__ in names
+
+
+def _enforce(agent: WorkyardAgent, schema: dict[str, JsonValue]) -> None:
+    validator = jsonschema.Draft202012Validator(schema)
+
+    @agent.output_validator
+    def fits_the_schema(output: JsonValue) -> JsonValue:
+        for error in validator.iter_errors(output):
+            raise ModelRetry(f"The answer does not fit the output schema: {error.message}")
+        return output

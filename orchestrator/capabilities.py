@@ -1,0 +1,159 @@
+"""What a spec can give an agent beyond Pydantic AI: hands in the workspace, and a budget.
+
+Both work in plain Pydantic AI, with no other code of ours:
+
+    Agent.from_file("agent_specs/repo_guide.yaml", custom_capability_types=CAPABILITIES)
+
+A file with limits must not load anywhere without them; that is why they are capabilities and not
+metadata: `Agent.from_file` without these classes refuses the file by name.
+"""
+
+from copy import copy
+from dataclasses import dataclass, field, replace
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar  # Any: a capability serves agents with deps of any type
+
+from pydantic_ai import RunContext, RunUsage, UsageLimitExceeded
+from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.mcp import MCPToolset
+from pydantic_ai.models import ModelRequestContext
+
+from mcp_server.fence.grant import Grant
+from orchestrator.connections import StdioConnection, WorkspaceConnection
+
+START_TIMEOUT_S = 60.0
+"""A server process needs about a second; a busy machine gets a minute before it counts as dead."""
+
+CALL_TIMEOUT_S = 120.0
+"""Above the server's own deadline for a call, which is the one that gives a useful message."""
+
+
+@dataclass
+class WorkspaceTools(AbstractCapability[Any]):
+    """Lets an agent work in a directory, through our MCP server and within this grant.
+
+    The server enforces the grant. What is left out is not allowed: no tools, nothing readable,
+    nothing writable. Paths are globs relative to the root.
+    """
+
+    tools: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    write: list[str] = field(default_factory=list)
+
+    connection: ClassVar[WorkspaceConnection | None] = None
+    """Where the workspace is; the current directory when nobody has said so."""
+
+    def __post_init__(self) -> None:
+        self.grant = Grant.model_validate(
+            {"tools": self.tools, "read": self.read, "write": self.write}
+        )
+
+    def get_toolset(self) -> MCPToolset[Any] | None:
+        """Return the server's tools; the connection is made when a run begins.
+
+        Pydantic AI asks again for each run. It always gets the same toolset: another one would
+        start another server beside the one that the agent has opened.
+        """
+        return self._toolset if self.grant.tools else None
+
+    @cached_property
+    def _toolset(self) -> MCPToolset[Any]:
+        connection = self.connection or StdioConnection(Path.cwd())
+        return MCPToolset(
+            connection.transport(self.grant),
+            id="workspace",
+            # The model reads an error and goes on. The default counts it as a retry, and the second
+            # "no such file" would end the run.
+            tool_error_behavior="failed",
+            init_timeout=START_TIMEOUT_S,
+            read_timeout=CALL_TIMEOUT_S,
+        )
+
+
+class BudgetExceededError(UsageLimitExceeded):
+    """A run has used up its budget; it ends before the next request to the model."""
+
+    def __init__(self, *, limit: Decimal, actual: Decimal, unit: str) -> None:
+        self.limit = limit
+        self.actual = actual
+        self.unit = unit
+        super().__init__(f"The budget of {limit} {unit} is used up: {actual} so far.")
+
+
+@dataclass
+class Budget(AbstractCapability[Any]):
+    """Ends a run that has used up what it may use.
+
+    It is checked before each request, so tokens and cost may pass their limit by one request. It
+    counts the run, not the session. Where the price of a model is not known, `cost_usd` cannot be
+    checked and the other two limits hold alone.
+    """
+
+    requests: int = 50
+    total_tokens: int | None = None
+    cost_usd: float | str | None = None
+
+    def __post_init__(self) -> None:
+        self._limits = {
+            "requests": _positive("requests", self.requests),
+            "tokens": _positive("total_tokens", self.total_tokens),
+            "US dollars": _positive("cost_usd", self.cost_usd),
+        }
+        self._before = RunUsage()
+
+    async def for_run(self, ctx: RunContext[Any]) -> "Budget":
+        """Return a budget that counts from here, whatever the session has used before."""
+        mine = replace(self)
+        mine._before = copy(ctx.usage)
+        return mine
+
+    async def before_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """Let the request pass, or end the run.
+
+        Raises:
+            BudgetExceededError: If a limit is reached.
+        """
+        used = {
+            "requests": Decimal(ctx.usage.requests - self._before.requests),
+            "tokens": Decimal(ctx.usage.total_tokens - self._before.total_tokens),
+            "US dollars": (ctx.usage.cost or Decimal()) - (self._before.cost or Decimal()),
+        }
+        for unit, limit in self._limits.items():
+            if limit is not None and used[unit] >= limit:
+                raise BudgetExceededError(limit=limit, actual=used[unit], unit=unit)
+        return request_context
+
+
+def _positive(name: str, value: float | str | None) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal(0)
+    if isinstance(value, bool) or not number.is_finite() or number <= 0:
+        raise ValueError(f"{name} must be a number above 0, not {value!r}")
+    return number
+
+
+CAPABILITIES: tuple[type[AbstractCapability[Any]], ...] = (WorkspaceTools, Budget)
+"""For `custom_capability_types=` of Pydantic AI."""
+
+
+def capabilities_at(connection: WorkspaceConnection) -> tuple[type[AbstractCapability[Any]], ...]:
+    """Return `CAPABILITIES` with the workspace at a given place."""
+    place = connection
+
+    @dataclass
+    class Placed(WorkspaceTools):
+        connection: ClassVar[WorkspaceConnection | None] = place
+
+        @classmethod
+        def get_serialization_name(cls) -> str:
+            return WorkspaceTools.__name__
+
+    return (Placed, Budget)

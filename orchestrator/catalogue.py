@@ -1,0 +1,73 @@
+"""Where agents are found: directories of spec files, the first that has a name wins."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.errors import NotFoundError, SpecError
+from orchestrator.settings import Settings
+from orchestrator.specs import Spec, load_spec
+
+SHIPPED_SPECS = Path(__file__).resolve().parent.parent / "agent_specs"
+"""The agents that come with Workyard: beside this package in a checkout and in an installation."""
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every agent that can be run, by name.
+
+    An agent is named after its file, so that finding one reads one file: a broken file beside it
+    does no harm. Files are read when they are asked for: an edit counts from the next run on.
+    """
+
+    directories: Sequence[Path] = field(default=(SHIPPED_SPECS,))
+
+    def names(self) -> list[str]:
+        """Return the names of all agents, sorted; a broken spec is among them."""
+        return sorted({file.stem for file in self._files()})
+
+    def get(self, name: str) -> Spec:
+        """Return the spec of an agent.
+
+        Raises:
+            NotFoundError: If there is none of that name; it names the near ones.
+            SpecError: If its file cannot be used.
+        """
+        for file in self._files():
+            if file.stem == name:
+                return load_agent_file(file)
+        raise NotFoundError("agent", name, known=self.names())
+
+    def _files(self) -> Iterator[Path]:
+        for directory in self.directories:
+            if directory.is_dir():
+                yield from sorted(f for f in directory.iterdir() if f.suffix in _SUFFIXES)
+
+
+def load_agent_file(file: Path) -> Spec:
+    """Read a spec file whose name is the agent's.
+
+    Raises:
+        SpecError: If the file cannot be used, or is named differently.
+    """
+    spec = load_spec(file)
+    if spec.name != file.stem:
+        problem = f"the name {spec.name!r} is not that of the file, {file.stem!r}."
+        raise spec.error(problem, ("name",))
+    return spec
+
+
+def open_catalogue(settings: Settings, specs: Path | None = None) -> Catalogue:
+    """Return the agents there are: those in `specs`, the user's own, the shipped ones.
+
+    Raises:
+        SpecError: If `specs` is given and is not a directory.
+    """
+    own = settings.config_dir / "agents"
+    if specs is None:
+        return Catalogue((own, SHIPPED_SPECS))
+    if not specs.is_dir():
+        raise SpecError("this is not a directory of specs.", file=specs)
+    return Catalogue((specs, own, SHIPPED_SPECS))

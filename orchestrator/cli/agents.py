@@ -1,0 +1,74 @@
+"""`workyard agents`: which there are, what they may do, whether a spec is sound."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import orchestrator
+from orchestrator.catalogue import Catalogue, load_agent_file, open_catalogue
+from orchestrator.cli.exits import reported
+from orchestrator.cli.terminal import print_table, printable
+from orchestrator.errors import SpecError
+from orchestrator.settings import Settings
+from orchestrator.specs import Spec
+
+app = typer.Typer(help="The agents there are.", no_args_is_help=True)
+
+SpecsOption = Annotated[
+    Path | None, typer.Option("--specs", help="A directory of your own agent specs.")
+]
+
+
+@app.command("list")
+def list_agents(specs: SpecsOption = None) -> None:
+    """List the agents, with what each takes."""
+    with reported():
+        catalogue = open_catalogue(Settings(), specs)
+        rows = ((name, *_columns(catalogue, name)) for name in catalogue.names())
+        print_table(("agent", "what it does", "inputs"), rows)
+
+
+@app.command()
+def show(name: str, specs: SpecsOption = None) -> None:
+    """Print an agent's spec file."""
+    with reported():
+        spec = open_catalogue(Settings(), specs).get(name)
+        typer.echo(f"# {spec.file}\n# sha256 {spec.sha256}")
+        typer.echo(printable(spec.file.read_text(encoding="utf-8")), nl=False)
+
+
+@app.command()
+def validate(
+    named: Annotated[
+        list[str] | None, typer.Argument(help="Agents or spec files; all agents if none is named.")
+    ] = None,
+    specs: SpecsOption = None,
+) -> None:
+    """Check specs whole, and report each fault with file, line and field."""
+    with reported():
+        catalogue = open_catalogue(Settings(), specs)
+        faults = 0
+        for name in named or catalogue.names():
+            try:
+                spec = load_agent_file(Path(name)) if "." in name else catalogue.get(name)
+                orchestrator.check_spec(spec)
+            except SpecError as error:
+                faults += 1
+                typer.echo(printable(str(error)), err=True)
+            else:
+                typer.echo(f"{spec.file}: ok")
+        if faults:
+            raise typer.Exit(2)
+
+
+def _columns(catalogue: Catalogue, name: str) -> tuple[str, str]:
+    try:
+        spec = catalogue.get(name)
+    except SpecError as error:
+        return f"cannot be used: {printable(str(error))}", ""
+    return printable(spec.document.description), ", ".join(_input(spec, i) for i in spec.inputs)
+
+
+def _input(spec: Spec, name: str) -> str:
+    return name if name in spec.required_inputs else f"[{name}]"

@@ -1,0 +1,49 @@
+"""The commands of `workyard`."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import agents, models, run, sessions
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"workyard {version('workyard')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="workyard",
+    help="A fenced yard where AI agents work: they use your files through a server that enforces "
+    "what each may do, and every run is on record.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def workyard(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command(add_help_option=False)
+def serve() -> None:
+    """Serve a directory to an MCP host over stdio (`workyard serve --help` for its options)."""
+    raise AssertionError("`main` answers this command before this module is imported")
+
+
+app.command("run")(run.run)
+app.command("ask")(run.ask)
+app.command("models")(models.models)
+app.add_typer(agents.app, name="agents")
+app.add_typer(sessions.app, name="sessions")

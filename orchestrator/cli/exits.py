@@ -1,0 +1,57 @@
+"""Errors → one line on stderr and an exit code: the edge of the command line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from orchestrator.cli.terminal import printable
+from orchestrator.errors import (
+    ConflictError,
+    InvalidInputError,
+    LimitError,
+    NotFoundError,
+    OrchestratorError,
+    RunCancelledError,
+    UnavailableError,
+)
+
+EXIT_CODES: dict[type[OrchestratorError], int] = {
+    InvalidInputError: 2,
+    NotFoundError: 3,
+    ConflictError: 4,
+    LimitError: 5,
+    UnavailableError: 6,
+    RunCancelledError: 130,
+    OrchestratorError: 1,
+}
+"""By branch, the particular before the general. 130 is what a shell gives what Ctrl-C ended."""
+
+
+def exit_code(error: OrchestratorError) -> int:
+    """Return the exit code of an error."""
+    return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn an error of ours into its line and its exit code."""
+    try:
+        with stoppable():
+            yield
+    except OrchestratorError as error:
+        typer.echo(f"workyard: {printable(str(error))}", err=True)
+        raise typer.Exit(exit_code(error)) from None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn Ctrl-C into an error like any other.
+
+    Raises:
+        RunCancelledError: If the user stopped the command.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RunCancelledError("Stopped.") from None

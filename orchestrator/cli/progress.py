@@ -1,0 +1,88 @@
+"""A run as it is seen: progress on stderr, the answer on stdout.
+
+So `workyard run … > answer.md` keeps the answer alone. On a terminal the answer appears while it is
+written; elsewhere it comes whole, at the end.
+"""
+
+import json
+import sys
+
+from pydantic import JsonValue
+from rich.text import Text
+
+from orchestrator.cli.terminal import in_words, one_line, printable, stderr, write
+from orchestrator.events import (
+    Event,
+    RunEnded,
+    RunStarted,
+    TextDelta,
+    ToolCalled,
+    ToolReturned,
+    UserMessage,
+)
+
+
+class Progress:
+    """Shows the events of one run."""
+
+    def __init__(self, *, live: bool | None = None) -> None:
+        self._live = sys.stdout.isatty() if live is None else live
+        self._in_text = False
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, TextDelta):
+            if self._live:
+                write(event.content)
+                self._in_text = True
+            return
+        self._end_text()
+        line = describe(event)
+        if line is not None:
+            stderr.print(line)
+
+    def answer(self, output: JsonValue) -> None:
+        """Print the answer, unless it was shown while it was written."""
+        self._end_text()
+        if not self._live or not isinstance(output, str):
+            write(as_text(output) + "\n")
+
+    def _end_text(self) -> None:
+        if self._in_text:
+            write("\n")
+            self._in_text = False
+
+
+def describe(event: Event) -> Text | None:
+    """Return an event as a line, or None if it is not one that a person follows."""
+    match event:
+        case RunStarted():
+            return _line(f"{event.agent} with {event.model}", "bold")
+        case UserMessage():
+            return _line(f"> {one_line(event.content)}", "dim")
+        case ToolCalled():
+            return _line(f"● {event.tool} {_arguments(event.arguments)}", "cyan")
+        case ToolReturned():
+            failed = event.outcome != "success"
+            first = one_line(event.content.partition("\n")[0] if not failed else event.content)
+            return _line(f"  {'✗' if failed else '↳'} {first}", "red" if failed else "dim")
+        case RunEnded():
+            return _line(f"{event.status}: {in_words(event.usage)}", "bold")
+        case _:
+            return None
+
+
+def _line(text: str, style: str) -> Text:
+    return Text(printable(text), style=style)
+
+
+def as_text(output: JsonValue) -> str:
+    """Return an answer as text: itself, or its JSON."""
+    return output if isinstance(output, str) else json.dumps(output, indent=2, ensure_ascii=False)
+
+
+def _arguments(arguments: dict[str, JsonValue]) -> str:
+    shown = (
+        f"{name}={one_line(json.dumps(v, ensure_ascii=False), 60)}" for name, v in arguments.items()
+    )
+    return " ".join(shown)

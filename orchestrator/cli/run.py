@@ -1,0 +1,176 @@
+"""`workyard run` and `workyard ask`: an agent works, and one can watch."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+from pydantic import JsonValue
+
+import orchestrator
+from orchestrator.catalogue import open_catalogue
+from orchestrator.cli.exits import exit_code, reported, stoppable
+from orchestrator.cli.progress import Progress
+from orchestrator.cli.terminal import stderr
+from orchestrator.errors import ModelNotConfiguredError, OrchestratorError
+from orchestrator.events import RunEnded
+from orchestrator.models import OFFLINE, choose_model
+from orchestrator.settings import Settings
+
+RootOption = Annotated[
+    Path, typer.Option("--root", help="The directory the agent works in; nothing outside it.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="provider:model, or 'offline', which is no language model."),
+]
+SpecsOption = Annotated[
+    Path | None, typer.Option("--specs", help="A directory of your own agent specs.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")
+]
+
+GUIDE = "repo_guide"
+"""The agent that answers `workyard ask`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    agent: str
+    prompt: str
+    root: Path
+    specs: Path | None = None
+    model: str | None = None
+    inputs: tuple[str, ...] = ()
+    session_id: str | None = None
+    go_on: bool = False
+
+
+def run(  # noqa: PLR0913 - each is an option of the command
+    agent: Annotated[str, typer.Argument(help="The agent's name; see 'workyard agents list'.")],
+    prompt: Annotated[str, typer.Argument(help="What to do.")],
+    root: RootOption = Path(),
+    model: ModelOption = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=VALUE", help="An input of the agent; repeatable."),
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option("--session", metavar="ID", help="Go on in this session.")
+    ] = None,
+    go_on: Annotated[
+        bool,
+        typer.Option("--continue", help="Go on in the latest session of this agent and root."),
+    ] = False,
+    specs: SpecsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run an agent in a directory, and record what it does."""
+    if session and go_on:
+        raise typer.BadParameter("name a session or say --continue, not both.")
+    order = _Order(
+        agent=agent,
+        prompt=prompt,
+        root=root,
+        specs=specs,
+        model=model,
+        inputs=tuple(given or ()),
+        session_id=session,
+        go_on=go_on,
+    )
+    _carry_out(order, as_json=as_json)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    root: RootOption = Path(),
+    model: ModelOption = None,
+) -> None:
+    """Ask about the files in a directory, with whatever model there is; offline if none."""
+    with reported():
+        order = _Order(agent=GUIDE, prompt=question, root=root, model=model or _any_model())
+    _carry_out(order, as_json=False)
+
+
+def _any_model() -> str:
+    settings = Settings()
+    spec = open_catalogue(settings).get(GUIDE)
+    try:
+        choice = choose_model(
+            None,
+            configured=settings.model,
+            spec_model=spec.document.model,
+            environ=os.environ,
+        )
+    except ModelNotConfiguredError:
+        stderr.print("No key is set: this is the offline model, which is no language model.")
+        return OFFLINE
+    stderr.print(f"This will use {choice.name}: {choice.reason}.", markup=False)
+    return choice.name
+
+
+def _carry_out(order: _Order, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(order)
+        return
+    with reported():
+        anyio.run(_show, order)
+
+
+async def _show(order: _Order) -> None:
+    progress = Progress()
+    async with orchestrator.Orchestrator.open(order.root, specs=order.specs) as yard:
+        handle = await _start(yard, order)
+        try:
+            async for recorded in yard.follow(handle):
+                progress.show(recorded.event)
+            result = await handle.result()
+            progress.answer(result.output)
+        finally:
+            session_id = handle.claimed.session_id
+            stderr.print(f"session {session_id}  (workyard sessions show {session_id})")
+
+
+def _print_json(order: _Order) -> None:
+    answer: dict[str, JsonValue] = {}
+    code = 0
+    try:
+        with stoppable():
+            anyio.run(_collect, order, answer)
+    except OrchestratorError as error:
+        answer["error"] = {"code": error.code, "message": str(error)}
+        code = exit_code(error)
+    typer.echo(json.dumps(answer, ensure_ascii=False))
+    raise typer.Exit(code)
+
+
+async def _collect(order: _Order, answer: dict[str, JsonValue]) -> None:
+    """Fill in the answer as far as the run gets."""
+    async with orchestrator.Orchestrator.open(order.root, specs=order.specs) as yard:
+        handle = await _start(yard, order)
+        answer["session_id"] = handle.claimed.session_id
+        answer["run_id"] = handle.claimed.id
+        answer["agent"] = order.agent
+        answer["model"] = handle.model
+        async for recorded in yard.follow(handle):
+            if isinstance(recorded.event, RunEnded):
+                ended = recorded.event.model_dump(
+                    mode="json", include={"status", "output", "usage"}
+                )
+                answer.update(ended)
+        await handle.result()
+
+
+async def _start(yard: "orchestrator.Orchestrator", order: _Order) -> "orchestrator.RunHandle":
+    session_id = order.session_id
+    if order.go_on:
+        latest = await yard.sessions.latest_of(agent=order.agent, root=str(yard.root))
+        session_id = latest.id
+    inputs = yard.agents.get(order.agent).read_inputs(order.inputs)
+    return await yard.start(
+        order.agent, order.prompt, inputs=inputs, model=order.model, session_id=session_id
+    )

@@ -1,0 +1,95 @@
+"""How an agent reaches its workspace: the MCP server, over stdio or in process.
+
+Grant and confinement are the same in both. The subprocess is the default: it isolates faults too.
+The one in process is for services, tests and embedding.
+"""
+
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Unpack
+
+import anyio
+from fastmcp.client.transports import ClientTransport, StdioTransport
+from fastmcp.client.transports.base import SessionKwargs, TransportOptions
+from mcp import ClientSession
+from mcp.shared.memory import create_client_server_memory_streams
+
+from mcp_server.fence.grant import Grant
+from mcp_server.fence.workspace import Workspace
+from mcp_server.server import create_server
+
+
+class WorkspaceConnection(Protocol):
+    """Where a workspace is, and how a client gets there."""
+
+    def transport(self, grant: Grant) -> ClientTransport:
+        """Return a transport, not yet connected, to a server that enforces `grant`."""
+        ...
+
+
+@dataclass(frozen=True)
+class StdioConnection:
+    """A server in a process of its own, which ends when the client closes."""
+
+    root: Path
+    deny: tuple[str, ...] = ()
+    """What the operator keeps out of reach, beyond the grant's own deny list."""
+
+    def transport(self, grant: Grant) -> ClientTransport:
+        """Return a transport that starts the server when it connects."""
+        narrowed = _without(grant, self.deny)
+        # -P: Python must not import from the current directory, which may be the workspace itself.
+        arguments = ["-P", "-m", "mcp_server", "--root", str(self.root)]
+        arguments += ["--grant", narrowed.model_dump_json()]
+        # The process's own stderr: what stands in its place in a notebook or a test is no file.
+        log_file = sys.__stderr__ or Path(os.devnull)
+        return StdioTransport(sys.executable, arguments, keep_alive=False, log_file=log_file)
+
+
+@dataclass(frozen=True)
+class InProcessConnection:
+    """The same server in this process, over memory streams."""
+
+    root: Path
+    deny: tuple[str, ...] = ()
+    """What the operator keeps out of reach, beyond the grant's own deny list."""
+
+    def transport(self, grant: Grant) -> ClientTransport:
+        """Return a transport that opens the workspace when it connects."""
+        return _MemoryTransport(self.root, _without(grant, self.deny))
+
+
+def _without(grant: Grant, deny: tuple[str, ...]) -> Grant:
+    return grant.model_copy(update={"deny": (*grant.deny, *deny)})
+
+
+class _MemoryTransport(ClientTransport):
+    def __init__(self, root: Path, grant: Grant) -> None:
+        self._root = root
+        self._grant = grant
+
+    @asynccontextmanager
+    async def connect_session(
+        self,
+        *,
+        transport_options: TransportOptions | None = None,
+        **session_kwargs: Unpack[SessionKwargs],
+    ) -> AsyncGenerator[ClientSession]:
+        """Serve the workspace in a task of its own while the session is open."""
+        options = transport_options or TransportOptions()
+        async with (
+            Workspace.open(self._root, self._grant) as workspace,
+            create_client_server_memory_streams() as ((read, write), (server_read, server_write)),
+            anyio.create_task_group() as tasks,
+        ):
+            server = create_server(workspace)
+            start = server.create_initialization_options()
+            tasks.start_soon(server.run, server_read, server_write, start)
+            session_class = options.session_class
+            async with session_class(read_stream=read, write_stream=write, **session_kwargs) as s:
+                yield s
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,132 @@
+"""What happened in a session: frozen facts in the past tense, numbered by the store.
+
+A reader gets `RecordedEvent`s in ascending `seq`, without gaps, from any number on. Text that is
+still being written comes as partial events (`TextDelta`, `ThinkingDelta`); the whole of it follows
+as one `AgentMessage`, so that a reader may leave the partial ones out.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+
+from orchestrator.lifecycle import RunStatus
+
+
+class _Fact(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    version: Literal[1] = 1
+
+
+class Usage(_Fact):
+    """What a run has used."""
+
+    requests: int = 0
+    tool_calls: int = 0
+    input_tokens: int = 0
+    """Tokens sent, cached ones included."""
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+    cost: Decimal | None = None
+    """US dollars; None when the price of the model is not known."""
+
+
+class RunStarted(_Fact):
+    """A run has claimed its session."""
+
+    type: Literal["run_started"] = "run_started"
+    agent: str
+    model: str
+    spec_sha256: str
+
+
+class UserMessage(_Fact):
+    """The prompt that the run answers."""
+
+    type: Literal["user_message"] = "user_message"
+    content: str
+    inputs: dict[str, JsonValue] = {}
+
+
+class TextDelta(_Fact):
+    """Some more of an answer that is being written."""
+
+    type: Literal["text_delta"] = "text_delta"
+    content: str
+
+
+class ThinkingDelta(_Fact):
+    """Some more of the model's thinking."""
+
+    type: Literal["thinking_delta"] = "thinking_delta"
+    content: str
+
+
+class ToolCalled(_Fact):
+    """The model has asked for a tool; it is about to run."""
+
+    type: Literal["tool_called"] = "tool_called"
+    call_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+
+
+class ToolReturned(_Fact):
+    """A tool has given its result."""
+
+    type: Literal["tool_returned"] = "tool_returned"
+    call_id: str
+    tool: str
+    outcome: str
+    """`success`, `failed`, `retried`, `denied` or `interrupted`, as in Pydantic AI."""
+    content: str
+    """The beginning of the result; the whole is in the message that the model was sent."""
+
+
+class AgentMessage(_Fact):
+    """Text that the model has finished writing, beside tool calls or as its answer."""
+
+    type: Literal["agent_message"] = "agent_message"
+    content: str
+
+
+class RunEnded(_Fact):
+    """The run is over; nothing of it follows."""
+
+    type: Literal["run_ended"] = "run_ended"
+    status: RunStatus
+    output: JsonValue = None
+    usage: Usage = Usage()
+    error_code: str | None = None
+    error_text: str | None = None
+
+
+Event = Annotated[
+    RunStarted
+    | UserMessage
+    | TextDelta
+    | ThinkingDelta
+    | ToolCalled
+    | ToolReturned
+    | AgentMessage
+    | RunEnded,
+    Field(discriminator="type"),
+]
+
+EventAdapter: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedEvent:
+    """An event as the store keeps it."""
+
+    session_id: str
+    seq: int
+    """1 for the first event of the session, then one more each."""
+    run_id: str
+    at: datetime
+    """Aware, UTC."""
+    event: Event

@@ -1,0 +1,132 @@
+"""What broke a run → the error that says so: who can act on it, and what to do.
+
+One table for everything that Pydantic AI and the MCP client raise. What is not in it is a bug of
+ours and stays what it is.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+from mcp import MCPError
+from pydantic_ai.exceptions import (
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelConnectionError,
+    ModelContextWindowExceededError,
+    ModelHTTPError,
+    ModelNotFoundError,
+    ModelQuotaExceededError,
+    ModelRateLimitError,
+    ModelRequestTimeout,
+    ModelTimeoutError,
+    UnexpectedModelBehavior,
+    UsageLimitExceeded,
+    UserError,
+)
+
+from orchestrator.capabilities import BudgetExceededError
+from orchestrator.errors import (
+    InvalidInputError,
+    LimitError,
+    ModelUnavailableError,
+    OrchestratorError,
+    WorkspaceUnavailableError,
+)
+from orchestrator.models import PROVIDERS
+
+MAX_DETAIL_CHARS = 300
+"""A provider's own words are quoted this far; some answer with a page of HTML."""
+
+
+def explain(error: BaseException, model: str) -> OrchestratorError | None:
+    """Return the error to report for what broke a run, or None if it is a bug."""
+    for cause in _causes(error):
+        if isinstance(cause, OrchestratorError):
+            return cause
+        for kind, build in _TABLE.items():
+            if isinstance(cause, kind):
+                return build(cause, model)
+    return None
+
+
+def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the text without the keys of any provider: some servers repeat the key they refuse."""
+    for provider in PROVIDERS:
+        for variable in provider.variables:
+            secret = environ.get(variable, "")
+            if variable.endswith("_KEY") and secret:
+                text = text.replace(secret, "***")
+    return text
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what is in it if it is a group, and what it was raised from."""
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    elif error.__cause__ is not None:
+        yield from _causes(error.__cause__)
+
+
+def _budget(error: BudgetExceededError, model: str) -> OrchestratorError:
+    return LimitError(
+        f"{error} Raise it in the agent's spec, or ask for less.",
+        limit=float(error.limit),
+        actual=float(error.actual),
+        unit=error.unit,
+    )
+
+
+def _model(what: str, advice: str) -> Callable[[ModelAPIError, str], OrchestratorError]:
+    def build(error: ModelAPIError, model: str) -> OrchestratorError:
+        status = f" ({error.status_code})" if isinstance(error, ModelHTTPError) else ""
+        wait = f" It asks to wait {error.retry_after:g} s." if error.retry_after else ""
+        said = _said(error)
+        quoted = f": {said}" if said else ""
+        text = f"Model {model!r} {what}{status}{quoted.rstrip('.')}.{wait} {advice}"
+        return ModelUnavailableError(redact(text))
+
+    return build
+
+
+def _said(error: ModelAPIError) -> str:
+    otherwise = "" if isinstance(error, ModelHTTPError) else str(error)
+    text = " ".join((_message_in(error.body) or otherwise).split())
+    return text if len(text) <= MAX_DETAIL_CHARS else text[:MAX_DETAIL_CHARS] + "…"
+
+
+def _message_in(body: object) -> str | None:
+    """Return the provider's message: each wraps it differently, in "error" or a list or neither."""
+    match body:
+        case [first, *_]:
+            return _message_in(first)
+        case {"error": dict() as inner}:
+            return _message_in(inner)
+        case {"message": str(message)}:
+            return message
+        case _:
+            return None
+
+
+_TABLE: Mapping[type[BaseException], Callable[..., OrchestratorError]] = {
+    BudgetExceededError: _budget,
+    UsageLimitExceeded: lambda error, model: LimitError(str(error), limit=0, actual=0, unit=""),
+    ModelAuthenticationError: _model("refused the key", "Check the provider's key."),
+    ModelQuotaExceededError: _model("is out of quota", "Check the account, or use another model."),
+    ModelRateLimitError: _model("is over its rate limit", "Try again later."),
+    ModelNotFoundError: _model("is not known to its provider", "'workyard models' shows names."),
+    ModelContextWindowExceededError: _model("got more than it can take", "Start a new session."),
+    ModelTimeoutError: _model("did not answer in time", "Try again, or use another model."),
+    ModelRequestTimeout: _model("did not answer in time", "Try again, or use another model."),
+    ModelConnectionError: _model("cannot be reached", "Is its server running and its URL right?"),
+    ModelAPIError: _model("answered with an error", "Try again, or use another model."),
+    UnexpectedModelBehavior: lambda error, model: ModelUnavailableError(
+        redact(f"Model {model!r} did not answer in a usable way: {error}")
+    ),
+    UserError: lambda error, model: InvalidInputError(f"Model {model!r} cannot do this: {error}"),
+    MCPError: lambda error, model: WorkspaceUnavailableError(
+        f"The workspace's server does not answer: {error}."
+    ),
+}
+"""In the order in which they are tried: the particular before the general."""

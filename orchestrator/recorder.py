@@ -1,0 +1,197 @@
+"""Writes a run down while it happens, as a capability of the agent that runs.
+
+Pydantic AI calls these hooks in the order in which the record must be written: the messages of a
+request before the model is asked, its response and its calls before a tool has an effect, each
+result as it comes. What is on record is therefore never ahead of what happened, and never more than
+one step behind.
+"""
+
+import time
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any  # a capability serves agents with deps of any type
+
+import anyio
+from pydantic_ai import RunContext, RunUsage
+from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.messages import (
+    AgentStreamEvent,
+    FunctionToolCallEvent,
+    FunctionToolResultEvent,
+    ModelMessage,
+    ModelResponse,
+    PartDeltaEvent,
+    PartEndEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+    ThinkingPart,
+    ThinkingPartDelta,
+    ToolCallPart,
+)
+from pydantic_ai.models import ModelRequestContext
+from pydantic_ai.tools import ToolDefinition
+
+from orchestrator.events import (
+    AgentMessage,
+    Event,
+    TextDelta,
+    ThinkingDelta,
+    ToolCalled,
+    ToolReturned,
+)
+from orchestrator.store.completion import uninterrupted
+from orchestrator.store.store import ClaimedRun, Store
+
+FLUSH_S = 0.2
+FLUSH_CHARS = 4096
+"""Streamed text is written this often or in pieces of this size: not a transaction per token."""
+
+PREVIEW_CHARS = 2000
+"""How much of a tool's result its event shows; the message has the whole."""
+
+_Delta = type[TextDelta] | type[ThinkingDelta]
+
+
+@dataclass
+class Recorder(AbstractCapability[Any]):
+    """The record of one run."""
+
+    store: Store
+    run: ClaimedRun
+
+    def __post_init__(self) -> None:
+        self.usage: RunUsage = copy(self.run.conversation.usage)
+        """What the session has used so far, this run included."""
+        self._messages: Sequence[ModelMessage] = ()
+        self._written = len(self.run.conversation.messages)
+        self._text: list[tuple[_Delta, str]] = []
+        self._text_chars = 0
+        self._events: list[Event] = []
+        self._flushed_at = time.monotonic()
+        self._turn = anyio.Lock()
+
+    @classmethod
+    def get_serialization_name(cls) -> str | None:
+        """Keep it out of specs: only a runner can make one."""
+        return None
+
+    def unwritten(self) -> Sequence[ModelMessage]:
+        """Return the messages that are not on record yet: what a run that broke off leaves."""
+        return self._messages[self._written :]
+
+    async def before_run(self, ctx: RunContext[Any]) -> None:
+        """Take hold of the run's messages and usage, which Pydantic AI goes on adding to."""
+        self._messages = ctx.messages
+        self.usage = ctx.usage
+
+    async def before_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """Write what the model is about to be sent."""
+        self._messages = ctx.messages
+        await self.flush()
+        return request_context
+
+    async def after_node_run(self, ctx: RunContext[Any], *, node: Any, result: Any) -> Any:
+        """Write the model's response, unless it calls tools: then it is written with the calls."""
+        last = ctx.messages[-1] if ctx.messages else None
+        if isinstance(last, ModelResponse) and not last.tool_calls:
+            await self.flush()
+        return result
+
+    async def before_tool_execute(
+        self,
+        ctx: RunContext[Any],
+        *,
+        call: ToolCallPart,
+        tool_def: ToolDefinition,
+        args: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Write the calls before the first of them has an effect."""
+        await self.flush()
+        return args
+
+    async def on_event(self, ctx: RunContext[Any], *, event: AgentStreamEvent) -> None:
+        """Take note of what can be seen of the run."""
+        match event:
+            case PartStartEvent(part=TextPart(content=text)):
+                await self._say(TextDelta, text)
+            case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+                await self._say(TextDelta, text)
+            case PartStartEvent(part=ThinkingPart(content=text)):
+                await self._say(ThinkingDelta, text)
+            case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=str(text))):
+                await self._say(ThinkingDelta, text)
+            case PartEndEvent(part=TextPart(content=text)) if text:
+                self._note(AgentMessage(content=text))
+            case FunctionToolCallEvent():
+                self._note(_called(event))
+            case FunctionToolResultEvent():
+                self._note(_returned(event))
+                await self.flush()
+            case _:
+                pass
+
+    @uninterrupted
+    async def flush(self) -> None:
+        """Write what has come in since the last time, in one transaction."""
+        async with self._turn:
+            self._end_text()
+            events, self._events = self._events, []
+            messages = self.unwritten()
+            await self.store.record(self.run, messages=messages, events=events)
+            self._written += len(messages)
+            self._flushed_at = time.monotonic()
+
+    async def flush_regularly(self) -> None:
+        """Write what waits, so that a reader sees it also when the model pauses."""
+        while True:
+            await anyio.sleep(FLUSH_S)
+            if self._text or self._events:
+                await self.flush()
+
+    async def _say(self, kind: _Delta, text: str) -> None:
+        if text:
+            self._text.append((kind, text))
+            self._text_chars += len(text)
+        due = time.monotonic() - self._flushed_at >= FLUSH_S
+        if self._text_chars >= FLUSH_CHARS or due:
+            await self.flush()
+
+    def _note(self, event: Event) -> None:
+        self._end_text()
+        self._events.append(event)
+
+    def _end_text(self) -> None:
+        """Turn the text that has come in so far into events, before what comes after it."""
+        self._events += [kind(content=text) for kind, text in _joined(self._text)]
+        self._text = []
+        self._text_chars = 0
+
+
+def _joined(pending: list[tuple[_Delta, str]]) -> list[tuple[_Delta, str]]:
+    joined: list[tuple[_Delta, str]] = []
+    for kind, text in pending:
+        if joined and joined[-1][0] is kind:
+            joined[-1] = (kind, joined[-1][1] + text)
+        else:
+            joined.append((kind, text))
+    return joined
+
+
+def _called(event: FunctionToolCallEvent) -> ToolCalled:
+    call = event.part
+    return ToolCalled(call_id=call.tool_call_id, tool=call.tool_name, arguments=call.args_as_dict())
+
+
+def _returned(event: FunctionToolResultEvent) -> ToolReturned:
+    part = event.part
+    text = part.model_response_str()
+    return ToolReturned(
+        call_id=part.tool_call_id,
+        tool=part.tool_name,
+        outcome=part.outcome,
+        content=text if len(text) <= PREVIEW_CHARS else text[:PREVIEW_CHARS] + "…",
+    )

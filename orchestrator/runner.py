@@ -1,0 +1,237 @@
+"""Runs: started, followed, cancelled. It knows agents and the store; not MCP, HTTP or a terminal.
+
+A run has a task of its own and outlives whoever asked for it: the terminal and every other viewer
+are readers of the record. It ends when the agent has answered, when it fails, or when somebody
+cancels it; each way is on record before anybody is told.
+
+The task is asyncio's, which Pydantic AI requires anyway, and no child of a task group: a group
+would end the run with its caller, and would wrap the caller's own exceptions.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+import anyio
+from pydantic import JsonValue
+from pydantic_ai import CancellationToken, RunCancelled, RunUsage, UsageLimits
+
+from orchestrator.agents import WorkyardAgent
+from orchestrator.errors import (
+    NotFoundError,
+    OrchestratorError,
+    RunCancelledError,
+    RunCrashedError,
+)
+from orchestrator.events import RecordedEvent, RunEnded, Usage
+from orchestrator.failures import explain
+from orchestrator.lifecycle import RunStatus
+from orchestrator.recorder import Recorder
+from orchestrator.specs import Spec
+from orchestrator.store.completion import uninterrupted
+from orchestrator.store.store import LEASE_S, ClaimedRun, RunDraft, Store
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run that succeeded has to give."""
+
+    run_id: str
+    session_id: str
+    agent: str
+    model: str
+    output: JsonValue
+    """Text, or what the spec's `output_schema` describes."""
+    usage: Usage
+
+
+@dataclass(kw_only=True)
+class RunHandle:
+    """A run under way in this process."""
+
+    claimed: ClaimedRun
+    model: str
+    token: CancellationToken = field(default_factory=CancellationToken)
+    task: asyncio.Task[None] | None = None
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    last_event: RunEnded | None = None
+    error: OrchestratorError | None = None
+
+    async def result(self) -> RunResult:
+        """Wait for the end of the run and return what it has to give.
+
+        Raises:
+            OrchestratorError: If the run failed or was cancelled.
+        """
+        await self.ended.wait()
+        if self.error is not None:
+            raise self.error
+        assert self.last_event is not None, "a run without an error has ended with its last event"
+        return RunResult(
+            run_id=self.claimed.id,
+            session_id=self.claimed.session_id,
+            agent=self.claimed.agent,
+            model=self.model,
+            output=self.last_event.output,
+            usage=self.last_event.usage,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """Everything that is settled about a run before it begins."""
+
+    spec: Spec
+    agent: WorkyardAgent
+    model: str
+    prompt: str
+    inputs: Mapping[str, JsonValue]
+    root: str
+    session_id: str | None = None
+
+
+@dataclass
+class Runner:
+    """Starts runs and keeps hold of them; its owner closes it."""
+
+    store: Store
+    _running: dict[str, RunHandle] = field(default_factory=dict)
+
+    @uninterrupted
+    async def start(self, request: RunRequest) -> RunHandle:
+        """Claim the session, commit run and prompt, and begin.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            SessionBusyError: If another run holds the session.
+        """
+        draft = RunDraft(
+            agent=request.spec.name,
+            spec_sha256=request.spec.sha256,
+            model=request.model,
+            prompt=request.prompt,
+            inputs=dict(request.inputs),
+            root=request.root,
+            session_id=request.session_id,
+        )
+        claimed = await self.store.claim(draft)
+        handle = RunHandle(claimed=claimed, model=request.model)
+        self._running[claimed.id] = handle
+        handle.task = asyncio.create_task(self._live(handle, request), name=f"run {claimed.id}")
+        return handle
+
+    def follow(self, handle: RunHandle) -> AsyncIterator[RecordedEvent]:
+        """Yield a run's events from its first to its last, as they come."""
+        run = handle.claimed
+        return self.store.sessions.follow(run.session_id, run_id=run.id, after=run.first_seq - 1)
+
+    async def cancel(self, run_id: str) -> None:
+        """Stop a run and wait until that is on record.
+
+        Raises:
+            NotFoundError: If no such run is under way in this process.
+        """
+        handle = self._running.get(run_id)
+        if handle is None:
+            raise NotFoundError("run under way", run_id, known=self._running)
+        handle.token.cancel()
+        await handle.ended.wait()
+
+    async def close(self) -> None:
+        """Cancel what still runs, and wait for the record of it."""
+        for run_id in list(self._running):
+            await self.cancel(run_id)
+
+    async def _live(self, handle: RunHandle, request: RunRequest) -> None:
+        recorder = Recorder(self.store, handle.claimed)
+        try:
+            outcome = await self._attended(handle, request, recorder)
+            await self._settle(handle, recorder, outcome)
+        except OrchestratorError as error:
+            _log.error("Run %s could not be written to its end: %s", handle.claimed.id, error)
+            handle.error = error
+        finally:
+            del self._running[handle.claimed.id]
+            handle.ended.set()
+
+    async def _attended(
+        self, handle: RunHandle, request: RunRequest, recorder: Recorder
+    ) -> "_Outcome":
+        try:
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._keep_lease, handle.claimed)
+                beside.start_soon(recorder.flush_regularly)
+                outcome = await _outcome(handle, request, recorder)
+                beside.cancel_scope.cancel()
+            return outcome
+        except ExceptionGroup as group:
+            return _failure(group, request.model)
+
+    async def _keep_lease(self, run: ClaimedRun) -> None:
+        while True:
+            await anyio.sleep(LEASE_S / 3)
+            await self.store.renew_lease(run)
+
+    async def _settle(self, handle: RunHandle, recorder: Recorder, outcome: "_Outcome") -> None:
+        before = handle.claimed.conversation.usage
+        ended = RunEnded(
+            status=outcome.status,
+            output=outcome.output,
+            usage=_difference(before, recorder.usage),
+            error_code=outcome.error.code if outcome.error else None,
+            error_text=str(outcome.error) if outcome.error else None,
+        )
+        await recorder.flush()
+        await self.store.end(
+            handle.claimed,
+            ended,
+            session_usage=recorder.usage,
+            messages=recorder.unwritten(),
+        )
+        handle.last_event = ended
+        handle.error = outcome.error
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    status: RunStatus
+    output: JsonValue = None
+    error: OrchestratorError | None = None
+
+
+async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -> _Outcome:
+    try:
+        async with request.agent:  # closes the model's connections and the workspace's server
+            result = await request.agent.run(
+                request.prompt,
+                conversation=handle.claimed.conversation,
+                deps=dict(request.inputs) or None,
+                capabilities=[recorder],
+                # The spec's Budget limits the run; Pydantic AI's default would limit the session.
+                usage_limits=UsageLimits(request_limit=None),
+                cancellation_token=handle.token,
+            )
+    except RunCancelled:
+        return _Outcome(RunStatus.CANCELLED, error=RunCancelledError("The run was cancelled."))
+    except Exception as error:  # whatever ends a run goes on its record, bugs of ours included
+        return _failure(error, request.model)
+    return _Outcome(RunStatus.SUCCEEDED, output=result.output)
+
+
+def _failure(error: Exception, model: str) -> _Outcome:
+    known = explain(error, model)
+    if known is None:
+        _log.error("A run ended with a fault of Workyard's own.", exc_info=error)
+        known = RunCrashedError("The run ended with a fault of Workyard's own; the log says more.")
+    return _Outcome(RunStatus.FAILED, error=known)
+
+
+def _difference(before: RunUsage, after: RunUsage) -> Usage:
+    counts = ("requests", "tool_calls", "input_tokens", "cache_read_tokens", "output_tokens")
+    cost = None if after.cost is None else after.cost - (before.cost or 0)
+    return Usage(
+        cost=cost, **{name: getattr(after, name) - getattr(before, name) for name in counts}
+    )

@@ -1,0 +1,78 @@
+"""YAML text → plain values, and the line on which each of them stands.
+
+Pydantic AI drops unknown keys and YAML keeps the last of two equal ones; both are mistakes that a
+user should hear of with the place where they are, so the places are kept.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import yaml
+from pydantic import JsonValue
+
+from orchestrator.errors import SpecError
+
+Place = tuple[str | int, ...]
+"""Keys and indices from the top of a document down to a value."""
+
+
+def parse(text: str, file: Path) -> tuple[dict[str, JsonValue], Mapping[Place, int]]:
+    """Return the mapping that `text` holds, and the line, from 1, of each place in it.
+
+    Raises:
+        SpecError: If the text is not YAML, not a mapping, or names a key twice.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        line = mark.line + 1 if mark else None
+        raise SpecError(f"this is not YAML: {problem}.", file=file, line=line) from None
+    except RecursionError:
+        raise SpecError("the YAML is nested too deeply.", file=file) from None
+    if not isinstance(node, yaml.MappingNode):
+        raise SpecError("a spec is a mapping of keys to values.", file=file, line=1)
+    lines: dict[Place, int] = {}
+    for place, line in _places(node, (), set()):
+        if place in lines:
+            raise SpecError("the key is there twice.", file=file, line=line, field=dotted(place))
+        lines[place] = line
+    return cast(dict[str, JsonValue], values), lines  # safe_load yields plain values only
+
+
+def dotted(place: Place) -> str:
+    """Write a place as a user reads it.
+
+    >>> dotted(("capabilities", 0, "Budget", "requests"))
+    'capabilities[0].Budget.requests'
+    """
+    written = ""
+    for step in place:
+        written += f"[{step}]" if isinstance(step, int) else f".{step}" if written else step
+    return written
+
+
+def line_of(place: Place, lines: Mapping[Place, int]) -> int | None:
+    """Return the line of a place, or of the nearest place above it that the text has."""
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place)
+
+
+def _places(node: yaml.Node, place: Place, above: set[int]) -> Iterator[tuple[Place, int]]:
+    if id(node) in above:  # an alias to a node that it is itself part of
+        return
+    above = above | {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*place, str(key.value))
+            yield inner, key.start_mark.line + 1
+            yield from _places(value, inner, above)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            inner = (*place, index)
+            yield inner, item.start_mark.line + 1
+            yield from _places(item, inner, above)

@@ -1,0 +1,213 @@
+"""One agent spec: a plain Pydantic AI `AgentSpec` file, read strictly.
+
+Pydantic AI ignores keys that it does not know, renders an unknown template name as nothing, and
+checks neither the spec's inputs nor the schemas in it. A typo in a spec must not widen what an
+agent does, so all of these are errors here, each with file, line and field. What a capability's
+arguments may be is checked where the agent is built (`agents.py`): this module is read at every
+start of the command line and does not import `pydantic_ai`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jsonschema
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from orchestrator.errors import InputsError, SpecError
+from orchestrator.spec_source import Place, dotted, line_of, parse
+
+MAX_SPEC_BYTES = 256 * 1024
+"""A spec is a page of text; anything of this size is not one."""
+
+_TEMPLATE = re.compile(r"(?<!\\)\{\{")
+_TEMPLATE_NAME = re.compile(r"(?<!\\)\{\{\{?\s*([A-Za-z_][\w.]*)\s*\}?\}\}")
+
+CapabilityEntry = str | dict[str, JsonValue]
+"""`Name`, `{Name: argument}` or `{Name: {argument: value}}`."""
+
+
+class SpecDocument(BaseModel):
+    """The keys of a spec. They are `AgentSpec`'s (a test compares them), with three required."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    json_schema_path: str | None = Field(default=None, alias="$schema")
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    description: Annotated[str, Field(min_length=1)]
+    instructions: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]
+    model: str | None = None
+    deps_schema: dict[str, JsonValue] | None = None
+    output_schema: dict[str, JsonValue] | None = None
+    model_settings: dict[str, JsonValue] | None = None
+    retries: int | dict[str, int] | None = None
+    end_strategy: Literal["graceful", "early", "exhaustive"] = "graceful"
+    tool_timeout: float | None = None
+    metadata: dict[str, JsonValue] | None = None
+    capabilities: list[CapabilityEntry] = []
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A spec that can be read; whether its capabilities fit is known when the agent is built."""
+
+    document: SpecDocument
+    values: Mapping[str, JsonValue]
+    """The document as written."""
+    file: Path
+    lines: Mapping[Place, int]
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self.document.name
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the canonical JSON: the same for two files that say the same."""
+        canonical = json.dumps(self.values, sort_keys=True, separators=(",", ":"), default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, JsonValue]]:
+        """The inputs that the agent takes, by name, each with its JSON schema."""
+        properties = (self.document.deps_schema or {}).get("properties")
+        if not isinstance(properties, dict):
+            return {}
+        return {name: s if isinstance(s, dict) else {} for name, s in properties.items()}
+
+    @property
+    def required_inputs(self) -> frozenset[str]:
+        """The inputs that a caller must give."""
+        required = (self.document.deps_schema or {}).get("required")
+        return frozenset(map(str, required)) if isinstance(required, list) else frozenset()
+
+    def error(self, problem: str, place: Place) -> SpecError:
+        """Return the error that says what is wrong at a place of this spec."""
+        line = line_of(place, self.lines)
+        return SpecError(problem, file=self.file, line=line, field=dotted(place) or None)
+
+    def complete_inputs(self, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Return the given inputs with the spec's defaults filled in.
+
+        Raises:
+            InputsError: If one is missing, unknown or does not fit its schema.
+        """
+        for name in given:
+            if name not in self.inputs:
+                raise InputsError(f"Agent {self.name!r} takes no input {name!r}; {self._takes()}.")
+        defaults = {n: s["default"] for n, s in self.inputs.items() if "default" in s}
+        inputs = {**defaults, **given}
+        for name in sorted(self.required_inputs - inputs.keys()):
+            about = self.inputs.get(name, {}).get("description", "no description")
+            raise InputsError(f"Agent {self.name!r} needs the input {name!r} ({about}).")
+        validator = jsonschema.Draft202012Validator(self.document.deps_schema or {})
+        for error in validator.iter_errors(inputs):
+            where = dotted(tuple(error.absolute_path)) or "the inputs"
+            raise InputsError(f"Input {where} of agent {self.name!r}: {error.message}.")
+        return inputs
+
+    def read_inputs(self, pairs: Sequence[str]) -> dict[str, JsonValue]:
+        """Return inputs written as `name=value`, each value read as its schema's type.
+
+        Raises:
+            InputsError: If one is not so written, or its value is not of its type.
+        """
+        inputs: dict[str, JsonValue] = {}
+        for pair in pairs:
+            name, equals, text = pair.partition("=")
+            if not equals:
+                raise InputsError(f"An input is written name=value, not {pair!r}.")
+            kind = self.inputs.get(name, {}).get("type", "string")
+            try:
+                inputs[name] = text if kind == "string" else json.loads(text)
+            except ValueError:
+                raise InputsError(
+                    f"Input {name!r} of agent {self.name!r} is of type {kind}, not {text!r}."
+                ) from None
+        return inputs
+
+    def _takes(self) -> str:
+        return "it takes " + ", ".join(map(repr, self.inputs)) if self.inputs else "it takes none"
+
+
+def load_spec(file: Path) -> Spec:
+    """Read a spec file.
+
+    Raises:
+        SpecError: If it cannot be read, or holds what a spec must not.
+    """
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_SPEC_BYTES + 1)
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise SpecError(f"the file cannot be read: {error.strerror}.", file=file) from None
+    except UnicodeDecodeError:
+        raise SpecError("the file is not UTF-8 text.", file=file) from None
+    if len(content) > MAX_SPEC_BYTES:
+        raise SpecError(f"the file is larger than {MAX_SPEC_BYTES} bytes.", file=file)
+    values, lines = parse(text, file)
+    try:
+        document = SpecDocument.model_validate(values)
+    except ValidationError as error:
+        raise _first_problem(error, file, lines) from None
+    spec = Spec(document, values, file, lines)
+    _check_schemas(spec)
+    _check_templates(spec)
+    return spec
+
+
+def _first_problem(error: ValidationError, file: Path, lines: Mapping[Place, int]) -> SpecError:
+    first = error.errors(include_url=False)[0]
+    place: Place = first["loc"]
+    known = [f.alias or name for name, f in SpecDocument.model_fields.items()]
+    match first["type"]:
+        case "extra_forbidden":
+            near = get_close_matches(str(place[-1]), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
+            problem = f"there is no such key; {hint}"
+        case "missing":
+            problem = "the key is missing."
+        case "string_pattern_mismatch":
+            problem = "a name is lower-case letters, digits and '_', and begins with a letter."
+        case _:
+            problem = f"{first['msg']}."
+    # A union adds the names of its branches to the place; the text does not have those.
+    while place and place not in lines and len(place) > 1:
+        place = place[:-1]
+    line = line_of(place, lines) or 1
+    return SpecError(problem, file=file, line=line, field=dotted(place))
+
+
+def _check_schemas(spec: Spec) -> None:
+    for key in ("deps_schema", "output_schema"):
+        schema = spec.values.get(key)
+        if not isinstance(schema, dict):
+            continue
+        try:
+            jsonschema.Draft202012Validator.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            place = (key, *error.absolute_path)
+            raise spec.error(f"this is not a JSON schema: {error.message}.", place) from None
+    schema = spec.document.deps_schema
+    if schema is not None and schema.get("type") != "object":
+        raise spec.error("inputs have names: 'type' must be 'object'.", ("deps_schema",))
+
+
+def _check_templates(spec: Spec) -> None:
+    written = spec.document.instructions
+    for index, text in enumerate([written] if isinstance(written, str) else written):
+        place: Place = ("instructions",) if isinstance(written, str) else ("instructions", index)
+        if spec.document.deps_schema is None and _TEMPLATE.search(text):
+            problem = "'{{' begins a template and there is no deps_schema; write '\\{{' for itself."
+            raise spec.error(problem, place)
+        for name in _TEMPLATE_NAME.findall(text):
+            if name.split(".")[0] not in spec.inputs:
+                known = ", ".join(spec.inputs) or "none"
+                raise spec.error(f"'{{{{{name}}}}}' is not an input; inputs: {known}.", place)

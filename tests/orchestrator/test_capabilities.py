@@ -1,0 +1,146 @@
+"""Hands in the workspace and a budget, in plain Pydantic AI and with nothing else of ours."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any  # deps of any type
+
+import pytest
+from pydantic_ai import Agent, Conversation
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.usage import RequestUsage
+
+from mcp_server.errors import InvalidInputError
+from orchestrator.capabilities import CAPABILITIES, Budget, BudgetExceededError, WorkspaceTools
+from orchestrator.catalogue import SHIPPED_SPECS
+
+SPEC = """\
+name: sample
+instructions: x
+capabilities:
+  - WorkspaceTools: {tools: [read_file, write_file], read: ["**"], write: ["notes/**"]}
+  - Budget: {requests: 5}
+"""
+
+
+def calling(*calls: tuple[str, dict[str, Any]]) -> FunctionModel:
+    """Return a model that makes the calls one after the other, then says what came back last."""
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        done = sum(isinstance(m, ModelResponse) for m in messages)
+        if done < len(calls):
+            return ModelResponse(parts=[ToolCallPart(*calls[done])])
+        returned = [p for p in messages[-1].parts if p.part_kind == "tool-return"]
+        return ModelResponse(parts=[TextPart(returned[0].model_response_str())])
+
+    return FunctionModel(answer)
+
+
+async def test_plain_pydantic_ai_runs_a_spec_with_grant_and_server(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are plain AgentSpec files: ten lines of Pydantic AI are enough."""
+    (tmp_path / "sample.yaml").write_text(SPEC)
+    monkeypatch.chdir(project)
+    agent = Agent.from_file(
+        tmp_path / "sample.yaml",
+        custom_capability_types=CAPABILITIES,
+        model=calling(("read_file", {"path": "README.md"})),
+    )
+
+    result = await agent.run("go")
+
+    assert "A till that adds prices." in result.output
+
+
+async def test_grant_is_enforced_by_the_server(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sample.yaml").write_text(SPEC)
+    monkeypatch.chdir(project)
+    agent = Agent.from_file(
+        tmp_path / "sample.yaml",
+        custom_capability_types=CAPABILITIES,
+        model=calling(("write_file", {"path": "README.md", "content": "gone"})),
+    )
+
+    await agent.run("go")
+
+    assert (project / "README.md").read_text().startswith("# Sample")
+
+
+async def test_without_our_classes_a_spec_is_refused_by_name(tmp_path: Path) -> None:
+    """A file with limits must not load anywhere without them."""
+    (tmp_path / "sample.yaml").write_text(SPEC)
+
+    with pytest.raises(ValueError, match="WorkspaceTools"):
+        Agent.from_file(tmp_path / "sample.yaml", model=TestModel())
+
+
+@pytest.mark.parametrize("file", sorted(SHIPPED_SPECS.glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_shipped_spec_loads_in_plain_pydantic_ai(file: Path) -> None:
+    assert Agent.from_file(file, custom_capability_types=CAPABILITIES, model=TestModel()).name
+
+
+def test_what_is_left_out_of_a_grant_is_not_allowed() -> None:
+    tools = WorkspaceTools(tools=["read_file"])
+
+    assert not tools.grant.may_read("README.md")
+    assert not tools.grant.may_write("README.md")
+    assert WorkspaceTools().get_toolset() is None
+
+
+def test_unknown_tool_in_a_grant_is_refused() -> None:
+    with pytest.raises((InvalidInputError, ValueError), match="read_flie"):
+        WorkspaceTools(tools=["read_flie"])
+
+
+def spending(usage: RequestUsage, provider: str = "test") -> FunctionModel:
+    """Return a model that never comes to an end, each response with this usage."""
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        return ModelResponse(parts=[ToolCallPart("step", {})], usage=usage)
+
+    return FunctionModel(answer)
+
+
+def step() -> str:
+    return "ok"
+
+
+@pytest.mark.parametrize(
+    ("budget", "unit", "actual"),
+    [
+        (Budget(requests=3), "requests", 3),
+        (Budget(total_tokens=250), "tokens", 300),
+        (Budget(cost_usd="0.25"), "US dollars", Decimal("0.3")),
+    ],
+    ids=["requests", "tokens", "cost"],
+)
+async def test_run_ends_when_its_budget_is_used_up(
+    budget: Budget, unit: str, actual: Decimal
+) -> None:
+    usage = RequestUsage(input_tokens=60, output_tokens=40, cost=Decimal("0.1"))
+    agent = Agent(spending(usage), tools=[step], capabilities=[budget])
+
+    with pytest.raises(BudgetExceededError) as caught:
+        await agent.run("go")
+
+    assert (caught.value.unit, caught.value.actual) == (unit, actual)
+
+
+async def test_budget_counts_the_run_and_not_the_session() -> None:
+    agent = Agent(TestModel(), capabilities=[Budget(requests=1)])
+    conversation = Conversation()
+
+    for _ in range(3):
+        conversation = (await agent.run("go", conversation=conversation)).conversation
+
+    assert conversation.usage.requests == 3
+
+
+@pytest.mark.parametrize("amount", [0, -1, "lots", True, float("nan")])
+def test_budget_that_is_none_is_refused(amount: Any) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        Budget(cost_usd=amount)

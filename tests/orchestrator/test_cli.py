@@ -1,0 +1,259 @@
+"""The command line: parse, call, print, exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic_ai import models
+from typer.testing import CliRunner, Result
+
+from orchestrator import errors
+from orchestrator.cli.app import app
+from orchestrator.cli.exits import exit_code
+from orchestrator.cli.progress import Progress, describe
+from orchestrator.cli.terminal import one_line, printable
+from orchestrator.errors import OrchestratorError
+from orchestrator.events import Event, RunEnded, TextDelta, ToolCalled, ToolReturned, Usage
+from orchestrator.lifecycle import RunStatus
+from tests.wire.environment import environment
+from tests.wire.script import Answer, Fail
+from tests.wire.server import Wire, serving
+
+
+def workyard(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+BAD_INPUT = [
+    (["run", "repo_gide", "x"], 3, "did you mean 'repo_guide'"),
+    (["run", "repo_guide", "x"], 2, "no key is set"),
+    (["run", "repo_guide", "x", "--model", "anthropic:y"], 2, "ANTHROPIC_API_KEY"),
+    (["run", "repo_guide", "x", "--model", "antropic:y"], 2, "Unknown model"),
+    (["run", "repo_guide", "x", "--root", "/nonexistent"], 2, "does not exist"),
+    (["run", "repo_guide", "x", "--root", "/etc/hostname"], 2, "is not a directory"),
+    (["run", "repo_guide", " ", "--model", "offline"], 2, "prompt is empty"),
+    (["run", "repo_guide", "x", "--model", "offline", "--input", "a"], 2, "name=value"),
+    (["run", "repo_guide", "x", "--model", "offline", "--input", "a=1"], 2, "no input 'a'"),
+    (["run", "code_reviewer", "x", "--input", "max_findings=0"], 2, "max_findings"),
+    (["run", "repo_guide", "x", "--model", "offline", "--session", "nope"], 3, "no session"),
+    (["run", "repo_guide", "x", "--model", "offline", "--continue"], 3, "no session"),
+    (["sessions", "show", "nope"], 3, "no session"),
+    (["agents", "show", "nope"], 3, "known: bug_hunter"),
+    (["agents", "list", "--specs", "/nonexistent"], 2, "not a directory"),
+    (["agents", "validate", "nope.yaml"], 2, "cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "part"), BAD_INPUT)
+def test_bad_input_gets_one_clear_line_and_its_exit_code(
+    arguments: list[str], code: int, part: str
+) -> None:
+    done = workyard(*arguments)
+
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert part in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_json_of_a_failure_is_an_object_too() -> None:
+    done = workyard("run", "repo_guide", "x", "--json")
+
+    assert done.exit_code == 2
+    assert json.loads(done.stdout)["error"]["code"] == "model_not_configured"
+
+
+def test_session_and_continue_exclude_each_other() -> None:
+    assert workyard("run", "repo_guide", "x", "--session", "s", "--continue").exit_code == 2
+
+
+def test_faults_of_a_spec_are_reported_with_file_line_and_field(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("name: broken\ndescription: d\ninstructions: x\ncapabilites: []\n")
+
+    checked = workyard("agents", "validate", str(file))
+    run = workyard("run", "broken", "x", "--specs", str(tmp_path), "--model", "offline")
+    listed = workyard("agents", "list", "--specs", str(tmp_path))
+
+    expected = f"{file}:4: capabilites: there is no such key; did you mean 'capabilities'?"
+    assert (checked.exit_code, run.exit_code, listed.exit_code) == (2, 2, 0)
+    assert expected in checked.stderr
+    assert expected in run.stderr
+    assert "cannot be used" in listed.stdout
+    assert "repo_guide" in listed.stdout
+
+
+def test_agents_are_listed_shown_and_validated() -> None:
+    listed, shown = workyard("agents", "list").stdout, workyard("agents", "show", "repo_guide")
+    validated = workyard("agents", "validate")
+
+    assert "code_reviewer" in listed
+    assert "[focus], [max_findings]" in listed
+    assert "WorkspaceTools" in shown.stdout
+    assert validated.exit_code == 0
+    assert validated.stdout.count(": ok") == 5
+
+
+def test_models_say_what_can_be_used_and_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "k")
+
+    lines = {line.split("  ")[0]: line for line in workyard("models").stdout.splitlines()}
+
+    assert "set ANTHROPIC_API_KEY" in lines["Anthropic"]
+    assert "can be used" in lines["Google Gemini API"]
+    assert "can be used" in lines["Offline"]
+    assert any("google:gemini" in line for line in lines if line.startswith("An agent whose"))
+
+
+def test_run_puts_the_answer_on_stdout_and_progress_on_stderr(project: Path) -> None:
+    done = workyard(
+        "run",
+        "repo_guide",
+        "Where are totals rounded?",
+        "--root",
+        str(project),
+        "--model",
+        "offline",
+    )
+
+    assert done.exit_code == 0
+    assert "docs/rounding.md" in done.stdout
+    assert "●" not in done.stdout
+    assert "● grep" in done.stderr
+    assert "succeeded: 3 requests" in done.stderr
+    session_id = done.stderr.split("sessions show ")[1].rstrip(")\n")
+    listed = workyard("sessions", "list").stdout
+    assert session_id in listed
+    assert "Where are totals rounded?" in listed
+
+
+def test_ask_says_which_model_it_will_use_before_it_spends(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKYARD_MODEL", "offline")
+
+    done = workyard("ask", "Where are totals rounded?", "--root", str(project))
+
+    assert done.stderr.splitlines()[0] == "This will use offline: WORKYARD_MODEL names it."
+
+
+def test_text_appears_while_it_is_written_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    live, plain = Progress(live=True), Progress(live=False)
+
+    live.show(TextDelta(content="So "))
+    first = capsys.readouterr().out
+    live.answer("So it is.")
+    plain.show(TextDelta(content="So "))
+    plain.answer("So it is.")
+
+    assert first == "So "
+    assert capsys.readouterr().out == "\nSo it is.\n"
+
+
+def test_structured_answer_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress(live=True).answer({"n": 1})
+
+    assert json.loads(capsys.readouterr().out) == {"n": 1}
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\u009b1m\udc80"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ToolCalled(call_id="c", tool="grep\x1b[1m", arguments={"pattern": HOSTILE}),
+        ToolReturned(call_id="c", tool="grep", outcome="failed", content=HOSTILE),
+    ],
+)
+def test_nothing_from_a_model_or_a_file_steers_the_terminal(event: Event) -> None:
+    line = describe(event)
+
+    assert line is not None
+    assert not set(line.plain) & {"\x1b", "\x07", "\u009b", "\udc80"}
+
+
+def test_control_characters_are_shown() -> None:
+    assert printable("a\x1b[2J\tb\nc") == "a\\x1b[2J\tb\nc"
+    assert one_line("a\n b" + "c" * 200, 10) == "a bcccccc…"
+
+
+def test_unknown_cost_is_not_shown_as_nothing() -> None:
+    line = describe(RunEnded(status=RunStatus.SUCCEEDED, usage=Usage(requests=1)))
+
+    assert line is not None
+    assert "cost unknown" in line.plain
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "part"),
+    [
+        (Fail(401, "no such key"), 6, "refused the key (401): no such key"),
+        (Fail(429, "too many", retry_after=7), 6, "too many. It asks to wait 7 s."),
+    ],
+)
+def test_provider_that_refuses_ends_with_its_words_and_exit_code(
+    answer: Answer, code: int, part: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with models.override_allow_model_requests(True), serving(Wire([answer])) as url:
+        for name, value in environment("openai-chat", url).items():
+            monkeypatch.setenv(name, value)
+        arguments = ("run", "repo_guide", "x", "--root", str(project), "--model", "openai-chat:m")
+        told = workyard(*arguments)
+        machine = workyard(*arguments, "--json")
+
+    assert (told.exit_code, told.stdout) == (code, "")
+    assert part in told.stderr.splitlines()[-1]
+    assert "Traceback" not in told.stderr
+    answered = json.loads(machine.stdout)
+    assert answered["status"] == "failed"
+    assert answered["error"]["code"] == "model_unavailable"
+    assert answered["session_id"]
+
+
+def all_errors(kind: type[OrchestratorError]) -> list[type[OrchestratorError]]:
+    return [kind, *(leaf for child in kind.__subclasses__() for leaf in all_errors(child))]
+
+
+BRANCHES = {
+    errors.InvalidInputError: 2,
+    errors.NotFoundError: 3,
+    errors.ConflictError: 4,
+    errors.LimitError: 5,
+    errors.UnavailableError: 6,
+    errors.RunCancelledError: 130,
+    errors.RunCrashedError: 1,
+}
+
+
+@pytest.mark.parametrize("kind", all_errors(OrchestratorError)[1:])
+def test_every_error_has_the_exit_code_of_its_branch(kind: type[OrchestratorError]) -> None:
+    (code,) = (code for branch, code in BRANCHES.items() if issubclass(kind, branch))
+
+    assert exit_code(kind.__new__(kind)) == code
+
+
+LIGHT = [
+    (["serve", "--help"], {"pydantic_ai", "sqlmodel", "typer", "fastapi", "mcp"}),
+    (["agents", "list"], {"pydantic_ai", "sqlmodel", "mcp"}),
+    (["models"], {"pydantic_ai", "sqlmodel", "mcp"}),
+    (["--help"], {"pydantic_ai", "sqlmodel", "mcp"}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "heavy"), LIGHT, ids=lambda value: str(value)[:20])
+def test_command_that_runs_no_agent_does_not_load_what_runs_agents(
+    arguments: list[str], heavy: set[str]
+) -> None:
+    """Cold start is a feature: a host starts the server on every launch."""
+    code = (
+        "import sys, contextlib; sys.argv = ['workyard', *sys.argv[1:]]\n"
+        "from orchestrator.cli import main\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    assert not set(done.stderr.split()) & heavy

@@ -1,0 +1,116 @@
+"""The record is never ahead of what happened, and never more than a step behind."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic_ai import Agent
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+
+from orchestrator.events import AgentMessage, TextDelta, ToolCalled, ToolReturned
+from orchestrator.recorder import FLUSH_CHARS, PREVIEW_CHARS, Recorder
+from orchestrator.store.store import RunDraft, Store, open_store
+
+DRAFT = RunDraft(agent="a", spec_sha256="0" * 64, model="m", prompt="go", inputs={}, root="/r")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'record.db'}") as opened:
+        yield opened
+
+
+async def test_request_and_call_are_on_record_before_model_and_tool_begin(store: Store) -> None:
+    """A crash must leave a call without a result, never an effect without a call."""
+    run = await store.claim(DRAFT)
+    seen: dict[str, list[str]] = {}
+
+    async def look(at: str) -> None:
+        events = [e.event.type async for e in store.sessions.all_events(run.session_id)]
+        messages = await store.sessions.messages(run.session_id)
+        seen[at] = events[2:] + [part.part_kind for m in messages for part in m.parts]
+
+    async def stream(
+        messages: list[ModelMessage], info: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        if isinstance(messages[-1], ModelResponse) or len(messages) == 1:
+            await look("first request")
+            yield {0: DeltaToolCall("tool", "{}", tool_call_id="c")}
+        else:
+            await look("second request")
+            yield "done"
+
+    async def tool() -> str:
+        await look("tool")
+        return "ok"
+
+    agent = Agent(FunctionModel(stream_function=stream), tools=[tool])
+    await agent.run("go", capabilities=[Recorder(store, run)])
+
+    assert seen == {
+        "first request": ["user-prompt"],
+        "tool": ["tool_called", "user-prompt", "tool-call"],
+        "second request": [
+            "tool_called",
+            "tool_returned",
+            "user-prompt",
+            "tool-call",
+            "tool-return",
+        ],
+    }
+
+
+async def events_of(store: Store, chunks: list[str], result: str = "") -> list[object]:
+    run = await store.claim(DRAFT)
+
+    async def stream(
+        messages: list[ModelMessage], info: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        if result and len(messages) == 1:
+            yield {0: DeltaToolCall("tool", '{"not": "json', tool_call_id="c")}
+        elif result and len(messages) == 3:
+            yield {0: DeltaToolCall("tool", "{}", tool_call_id="d")}
+        else:
+            for chunk in chunks:
+                yield chunk
+
+    def tool() -> str:
+        return result
+
+    agent = Agent(FunctionModel(stream_function=stream), tools=[tool], retries=2)
+    recorder = Recorder(store, run)
+    await agent.run("go", capabilities=[recorder])
+    await recorder.flush()
+    events = [recorded.event async for recorded in store.sessions.all_events(run.session_id)]
+    return list(events[2:])
+
+
+async def test_tokens_are_not_written_one_by_one(store: Store) -> None:
+    """A transaction for each token would starve every other writer."""
+    events = await events_of(store, ["word "] * 500)
+
+    deltas = [event for event in events if isinstance(event, TextDelta)]
+    assert "".join(delta.content for delta in deltas) == "word " * 500
+    assert len(deltas) < 50
+    assert events[-1] == AgentMessage(content="word " * 500)
+
+
+async def test_long_pieces_are_written_at_once(store: Store) -> None:
+    events = await events_of(store, ["x" * FLUSH_CHARS, "y" * FLUSH_CHARS])
+
+    assert [e.content[0] for e in events if isinstance(e, TextDelta)] == ["x", "y"]
+
+
+async def test_result_is_previewed_and_broken_arguments_are_kept(store: Store) -> None:
+    events = await events_of(store, ["ok"], result="r" * (PREVIEW_CHARS + 1))
+
+    called = [event for event in events if isinstance(event, ToolCalled)]
+    returned = [event for event in events if isinstance(event, ToolReturned)]
+    assert called[0].arguments == {"INVALID_JSON": '{"not": "json'}
+    assert [event.outcome for event in returned] == ["retried", "success"]
+    assert returned[1].content == "r" * PREVIEW_CHARS + "…"
+
+
+def test_spec_cannot_name_the_recorder() -> None:
+    assert Recorder.get_serialization_name() is None

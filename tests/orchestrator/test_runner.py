@@ -1,0 +1,405 @@
+"""Runs: on record step by step, outliving their readers, ended by an answer, a fault or a word."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+
+from orchestrator.bootstrap import Orchestrator
+from orchestrator.connections import InProcessConnection
+from orchestrator.errors import (
+    InvalidInputError,
+    LimitError,
+    NotFoundError,
+    RunCancelledError,
+    RunCrashedError,
+    SessionBusyError,
+)
+from orchestrator.events import (
+    AgentMessage,
+    RecordedEvent,
+    RunEnded,
+    TextDelta,
+    ToolCalled,
+    ToolReturned,
+)
+
+Call = tuple[str, str]
+"""A tool's name and its arguments as JSON."""
+Step = list[Call] | str | Callable[[], Awaitable[None]]
+
+
+def playing(*steps: Step) -> Model:
+    """Return a streaming model that takes a step a request: calls, text, or something to await."""
+
+    async def stream(
+        messages: list[ModelMessage], info: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        kinds = [{part.part_kind for part in message.parts} for message in messages]
+        prompts = [index for index, found in enumerate(kinds) if "user-prompt" in found]
+        present = messages[prompts[-1] :]
+        step = steps[sum(isinstance(m, ModelResponse) for m in present)]
+        if isinstance(step, str):
+            for word in step.split(" "):
+                yield word + " "
+        elif isinstance(step, list):
+            for index, (tool, arguments) in enumerate(step):
+                call_id = f"{len(messages)}.{index}"
+                yield {index: DeltaToolCall(tool, arguments, tool_call_id=call_id)}
+        else:
+            yield "So "
+            await step()
+
+    return FunctionModel(stream_function=stream, model_name="played")
+
+
+@pytest.fixture
+async def yard(project: Path) -> AsyncIterator[Orchestrator]:
+    async with Orchestrator.open(project, connect=InProcessConnection) as opened:
+        yield opened
+
+
+async def record_of(yard: Orchestrator, session_id: str) -> list[RecordedEvent]:
+    return [event async for event in yard.sessions.all_events(session_id)]
+
+
+READ = ("read_file", '{"path": "README.md"}')
+MISSING = ("read_file", '{"path": "nope.md"}')
+
+
+async def test_run_is_recorded_step_by_step(yard: Orchestrator) -> None:
+    model = playing([READ, ("grep", '{"pattern": "price"}')], "It is a till.")
+
+    result = await yard.run("repo_guide", "What is it?", model=model)
+
+    events = [recorded.event for recorded in await record_of(yard, result.session_id)]
+    kinds = [event.type for event in events if not isinstance(event, TextDelta)]
+    assert kinds == [
+        "run_started",
+        "user_message",
+        "tool_called",
+        "tool_called",
+        "tool_returned",
+        "tool_returned",
+        "agent_message",
+        "run_ended",
+    ]
+    returned = {e.tool: e for e in events if isinstance(e, ToolReturned)}
+    assert "A till that adds prices." in returned["read_file"].content
+    assert {e.outcome for e in returned.values()} == {"success"}
+    assert result.output == "It is a till. "
+    assert (result.usage.requests, result.usage.tool_calls) == (2, 2)
+
+
+async def test_call_is_on_record_before_it_has_an_effect(
+    yard: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in a tool must leave a call without a result, not an effect without a call."""
+    seen: list[list[str]] = []
+
+    async def look() -> None:
+        session = (await yard.sessions.latest())[0]
+        seen.append([e.event.type for e in await record_of(yard, session.id)])
+
+    agent_model = playing([READ], look)
+    await yard.run("repo_guide", "go", model=agent_model)
+
+    assert seen[0][2:] == ["tool_called", "tool_returned"]
+
+
+async def test_streamed_text_is_on_record_while_the_model_goes_on(yard: Orchestrator) -> None:
+    written = anyio.Event()
+    handle = await yard.start("repo_guide", "go", model=playing(written.wait))
+
+    with anyio.fail_after(5):
+        async for recorded in yard.follow(handle):
+            if isinstance(recorded.event, TextDelta):
+                assert not handle.ended.is_set()
+                written.set()
+    assert (await handle.result()).output == "So "
+
+
+async def test_tool_that_fails_twice_does_not_end_the_run(yard: Orchestrator) -> None:
+    """By Pydantic AI's default for MCP tools each failure is a retry, and the second the end."""
+    model = playing([MISSING], [MISSING], [MISSING], "It is not there.")
+
+    result = await yard.run("repo_guide", "go", model=model)
+
+    events = [recorded.event for recorded in await record_of(yard, result.session_id)]
+    failures = [e for e in events if isinstance(e, ToolReturned) and e.outcome == "failed"]
+    assert len(failures) == 3
+    assert "nope.md" in failures[0].content
+
+
+async def test_tool_that_is_not_granted_is_refused_and_the_run_goes_on(
+    yard: Orchestrator, project: Path
+) -> None:
+    write = ("write_file", '{"path": "README.md", "content": "gone"}')
+
+    result = await yard.run("repo_guide", "go", model=playing([write], "I may not."))
+
+    assert result.output == "I may not. "
+    assert (project / "README.md").read_text().startswith("# Sample")
+
+
+async def test_agent_writes_where_its_spec_says_and_nowhere_else(
+    yard: Orchestrator, project: Path
+) -> None:
+    inside = ("write_file", '{"path": "docs/new.md", "content": "# New\\n"}')
+    outside = ("write_file", '{"path": "src/till.py", "content": "gone"}')
+
+    result = await yard.run("doc_writer", "go", model=playing([inside, outside], "Done."))
+
+    events = [recorded.event for recorded in await record_of(yard, result.session_id)]
+    outcomes = [e.outcome for e in events if isinstance(e, ToolReturned)]
+    assert sorted(outcomes) == ["failed", "success"]
+    assert (project / "docs" / "new.md").read_text() == "# New\n"
+    assert "def add_prices" in (project / "src" / "till.py").read_text()
+
+
+async def test_second_turn_is_sent_the_first(yard: Orchestrator) -> None:
+    seen: list[list[str]] = []
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        seen.append([part.part_kind for message in messages for part in message.parts])
+        yield "ok"
+
+    model = FunctionModel(stream_function=stream)
+    first = await yard.run("repo_guide", "one", model=model)
+    second = await yard.run("repo_guide", "two", model=model, session_id=first.session_id)
+
+    assert seen == [["user-prompt"], ["user-prompt", "text", "user-prompt"]]
+    assert second.session_id == first.session_id
+    assert [run.status for run in await yard.sessions.runs(first.session_id)] == ["succeeded"] * 2
+
+
+async def test_usage_is_that_of_the_run_and_adds_up_in_the_session(yard: Orchestrator) -> None:
+    first = await yard.run("repo_guide", "one", model=playing([READ], "a"))
+    second = await yard.run("repo_guide", "two", model=playing("b"), session_id=first.session_id)
+
+    session = await yard.sessions.get(first.session_id)
+    assert (first.usage.requests, second.usage.requests) == (2, 1)
+    assert session.usage["requests"] == 3
+
+
+async def test_two_turns_at_once_on_one_session_are_not_both_begun(yard: Orchestrator) -> None:
+    going_on = anyio.Event()
+    first = await yard.start("repo_guide", "one", model=playing(going_on.wait))
+
+    with pytest.raises(SessionBusyError):
+        await yard.start(
+            "repo_guide", "two", model=playing("x"), session_id=first.claimed.session_id
+        )
+
+    going_on.set()
+    await first.result()
+
+
+async def test_cancelled_run_is_recorded_with_what_it_had_done(yard: Orchestrator) -> None:
+    handle = await yard.start("repo_guide", "go", model=playing([READ], anyio.sleep_forever))
+    with anyio.fail_after(10):
+        async for recorded in yard.follow(handle):
+            if isinstance(recorded.event, TextDelta):
+                break
+        await yard.cancel(handle.claimed.id)
+
+    with pytest.raises(RunCancelledError):
+        await handle.result()
+    session_id = handle.claimed.session_id
+    events = [recorded.event for recorded in await record_of(yard, session_id)]
+    assert (await yard.sessions.runs(session_id))[0].status == "cancelled"
+    assert any(isinstance(e, ToolReturned) for e in events)
+    assert isinstance(events[-1], RunEnded)
+    assert len(await yard.sessions.messages(session_id)) >= 3
+
+
+async def test_session_goes_on_after_a_cancelled_run(yard: Orchestrator) -> None:
+    handle = await yard.start("repo_guide", "go", model=playing([READ], anyio.sleep_forever))
+    with anyio.fail_after(10):
+        async for recorded in yard.follow(handle):
+            if isinstance(recorded.event, ToolCalled):
+                break
+        await yard.cancel(handle.claimed.id)
+
+    session_id = handle.claimed.session_id
+    result = await yard.run("repo_guide", "and now?", model=playing("fine"), session_id=session_id)
+
+    assert result.output == "fine "
+
+
+@pytest.mark.parametrize("delay_ms", range(0, 120, 8))
+async def test_run_cancelled_at_any_moment_leaves_a_whole_record(
+    yard: Orchestrator, delay_ms: int
+) -> None:
+    model = playing([READ, READ], [READ, MISSING], [READ], "done")
+    handle = await yard.start("repo_guide", "go", model=model)
+    await anyio.sleep(delay_ms / 1000)
+    with anyio.fail_after(10):
+        handle.token.cancel()
+        await handle.ended.wait()
+        session_id = handle.claimed.session_id
+        again = await yard.run("repo_guide", "on", model=playing("ok"), session_id=session_id)
+
+    record = await record_of(yard, session_id)
+    called = [e.event.call_id for e in record if isinstance(e.event, ToolCalled)]
+    returned = [e.event.call_id for e in record if isinstance(e.event, ToolReturned)]
+    messages = await yard.sessions.messages(session_id)
+    calls = [
+        part.tool_call_id for m in messages for part in m.parts if part.part_kind == "tool-call"
+    ]
+    assert again.output == "ok "
+    assert [e.seq for e in record] == list(range(1, len(record) + 1))
+    assert len(set(called)) == len(called)
+    assert set(returned) <= set(called) <= set(calls)
+
+
+async def test_leaving_the_yard_cancels_what_still_runs(project: Path) -> None:
+    async with Orchestrator.open(project, connect=InProcessConnection) as yard:
+        handle = await yard.start("repo_guide", "go", model=playing(anyio.sleep_forever))
+
+    assert handle.last_event is not None
+    assert handle.last_event.status == "cancelled"
+
+
+async def test_run_outlives_its_reader(yard: Orchestrator) -> None:
+    going_on = anyio.Event()
+    events = yard.stream("repo_guide", "go", model=playing(going_on.wait))
+    first = await anext(events)
+    await events.aclose()  # type: ignore[attr-defined]  # an async generator, as all of these are
+
+    going_on.set()
+    with anyio.fail_after(5):
+        session_id = first.session_id
+        follow = yard.sessions.follow(session_id, run_id=first.run_id)
+        last = [recorded.event async for recorded in follow][-1]
+
+    assert isinstance(last, RunEnded)
+    assert last.status == "succeeded"
+
+
+async def test_many_readers_see_the_same_events(yard: Orchestrator) -> None:
+    handle = await yard.start("repo_guide", "go", model=playing([READ], "It is a till."))
+    seen: dict[int, list[int]] = {}
+
+    async def read(reader: int) -> None:
+        seen[reader] = [recorded.seq async for recorded in yard.follow(handle)]
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for reader in range(5):
+                tasks.start_soon(read, reader)
+
+    assert len({tuple(numbers) for numbers in seen.values()}) == 1
+    assert seen[0] == list(range(1, len(seen[0]) + 1))
+
+
+async def test_budget_that_is_used_up_is_a_limit_error_and_on_record(
+    project: Path, tmp_path: Path
+) -> None:
+    specs = tmp_path / "specs"
+    specs.mkdir()
+    (specs / "small.yaml").write_text(
+        "name: small\ndescription: d\ninstructions: x\ncapabilities:\n"
+        "  - WorkspaceTools: {tools: [read_file], read: ['**']}\n  - Budget: {requests: 2}\n"
+    )
+    async with Orchestrator.open(project, specs=specs, connect=InProcessConnection) as yard:
+        handle = await yard.start("small", "go", model=playing([READ], [READ], [READ]))
+        with pytest.raises(LimitError, match="2 requests") as caught:
+            await handle.result()
+        run = (await yard.sessions.runs(handle.claimed.session_id))[0]
+        messages = await yard.sessions.messages(handle.claimed.session_id)
+
+    assert (caught.value.limit, caught.value.unit) == (2, "requests")
+    assert (run.status, run.error_code, run.requests) == ("failed", "limit", 2)
+    assert [m.parts[0].part_kind for m in messages][-1] == "tool-return"
+
+
+async def test_fault_of_our_own_is_logged_and_told_without_details(
+    yard: Orchestrator, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def break_down() -> None:
+        raise KeyError("secret detail")
+
+    with pytest.raises(RunCrashedError) as caught:
+        await yard.run("repo_guide", "go", model=playing(break_down))
+
+    assert "secret detail" not in str(caught.value)
+    assert "secret detail" in caplog.text
+
+
+async def test_callers_own_exception_comes_out_as_it_was_raised(project: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Orchestrator.open(project, connect=InProcessConnection):
+            _ = 1 / 0
+
+
+@pytest.mark.parametrize("root", ["a\0b", "nowhere", "README.md"])
+async def test_root_that_is_no_directory_is_refused(project: Path, root: str) -> None:
+    with pytest.raises(InvalidInputError, match="The root"):
+        async with Orchestrator.open(project / root):
+            pass
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n"])
+async def test_empty_prompt_is_refused(yard: Orchestrator, prompt: str) -> None:
+    with pytest.raises(InvalidInputError, match="empty"):
+        await yard.run("repo_guide", prompt, model="offline")
+
+
+async def test_refused_run_leaves_nothing_on_record(yard: Orchestrator) -> None:
+    with pytest.raises(NotFoundError):
+        await yard.run("repo_gide", "x", model="offline")
+    with pytest.raises(InvalidInputError):
+        await yard.run("repo_guide", "x", model="offline", inputs={"nope": 1})
+
+    assert await yard.sessions.latest() == []
+
+
+async def test_cancelling_what_does_not_run_is_not_found(yard: Orchestrator) -> None:
+    with pytest.raises(NotFoundError):
+        await yard.cancel("nope")
+
+
+async def test_text_beside_tool_calls_is_a_message_too(yard: Orchestrator) -> None:
+    result = await yard.run("repo_guide", "go", model=playing("Just text."))
+
+    events = [recorded.event for recorded in await record_of(yard, result.session_id)]
+    assert AgentMessage(content="Just text. ") in events
+
+
+async def test_record_inside_the_root_is_out_of_the_agents_reach(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent at work in a home directory must not read or forge its own record."""
+    monkeypatch.setenv("WORKYARD_DATA_DIR", str(project / "state"))
+    read = ("read_file", '{"path": "state/workyard.db"}')
+    listing = ("list_directory", '{"path": "."}')
+
+    async with Orchestrator.open(project, connect=InProcessConnection) as yard:
+        result = await yard.run("repo_guide", "go", model=playing([read, listing], "ok"))
+        events = [recorded.event for recorded in await record_of(yard, result.session_id)]
+
+    returned = {e.tool: e for e in events if isinstance(e, ToolReturned)}
+    assert returned["read_file"].outcome == "failed"
+    assert "state" not in returned["list_directory"].content
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts servers through /proc")
+async def test_one_run_starts_one_server(project: Path) -> None:
+    """Pydantic AI asks a capability for its toolset more than once; each server costs a second."""
+    servers: list[str] = []
+
+    async def look() -> None:
+        for task in Path("/proc/self/task").iterdir():
+            for child in (task / "children").read_text().split():
+                command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ")
+                servers.append(command.decode())
+
+    async with Orchestrator.open(project) as yard:
+        await yard.run("repo_guide", "go", model=playing([READ], look))
+
+    assert len([command for command in servers if "-m mcp_server" in command]) == 1

@@ -1,0 +1,359 @@
+"""The record: claimed before the first request, append-only, and never replaced by nothing."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import pytest
+from pydantic_ai import RunUsage
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+
+from orchestrator.errors import (
+    HistoryUnreadableError,
+    InvalidInputError,
+    LeaseLostError,
+    NotFoundError,
+    SessionBusyError,
+    StoreUnavailableError,
+    WrongRootError,
+)
+from orchestrator.events import (
+    Event,
+    RecordedEvent,
+    RunEnded,
+    RunStarted,
+    TextDelta,
+    ToolCalled,
+    ToolReturned,
+    Usage,
+    UserMessage,
+)
+from orchestrator.lifecycle import RunStatus
+from orchestrator.store import store as store_module
+from orchestrator.store.store import ClaimedRun, RunDraft, Store, open_store
+
+INSTRUCTIONS = "Be brief. " * 50
+TURN: list[ModelMessage] = [
+    ModelRequest(parts=[UserPromptPart("hello")], instructions=INSTRUCTIONS),
+    ModelResponse(parts=[ToolCallPart("grep", {"pattern": "x"}, "c1"), TextPart("I look.")]),
+    ModelRequest(parts=[ToolReturnPart("grep", "bytes: \x00 é", "c1")], instructions=INSTRUCTIONS),
+    ModelResponse(parts=[TextPart("hi")], model_name="m"),
+]
+DONE = RunEnded(status=RunStatus.SUCCEEDED, output="hi", usage=Usage(requests=2))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    async with open_store(url) as opened:
+        yield opened
+
+
+def draft(session_id: str | None = None, **changes: str) -> RunDraft:
+    columns = {"agent": "a", "spec_sha256": "0" * 64, "model": "m", "prompt": "hello", "root": "/r"}
+    columns |= changes
+    return RunDraft(session_id=session_id, inputs={"k": 1}, **columns)
+
+
+async def whole_turn(store: Store, session_id: str | None = None) -> ClaimedRun:
+    run = await store.claim(draft(session_id))
+    await store.record(run, messages=TURN)
+    await store.end(run, DONE, session_usage=RunUsage(requests=2))
+    return run
+
+
+async def all_events(store: Store, session_id: str) -> list[RecordedEvent]:
+    return [event async for event in store.sessions.all_events(session_id)]
+
+
+async def test_prompt_and_run_are_on_record_with_the_claim(store: Store) -> None:
+    """A crash in the first request must not lose the question."""
+    run = await store.claim(draft(prompt="What is  this?"))
+
+    events = await all_events(store, run.session_id)
+    row = (await store.sessions.runs(run.session_id))[0]
+
+    assert [e.event for e in events] == [
+        RunStarted(agent="a", model="m", spec_sha256="0" * 64),
+        UserMessage(content="What is  this?", inputs={"k": 1}),
+    ]
+    assert (row.id, row.status, row.prompt) == (run.id, "running", "What is  this?")
+    assert (await store.sessions.get(run.session_id)).title == "What is this?"
+
+
+async def test_second_turn_at_once_is_refused_before_it_costs_anything(store: Store) -> None:
+    first = await store.claim(draft())
+
+    with pytest.raises(SessionBusyError) as caught:
+        await store.claim(draft(first.session_id))
+
+    assert caught.value.run_id == first.id
+    assert len(await store.sessions.runs(first.session_id)) == 1
+
+
+async def test_only_one_of_many_claims_at_once_gets_the_session(store: Store) -> None:
+    session_id = (await whole_turn(store)).session_id
+    won: list[ClaimedRun] = []
+    refused: list[SessionBusyError] = []
+
+    async def claim() -> None:
+        try:
+            won.append(await store.claim(draft(session_id)))
+        except SessionBusyError as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(10):
+            tasks.start_soon(claim)
+
+    assert (len(won), len(refused)) == (1, 9)
+
+
+async def test_next_turn_gets_the_messages_of_the_ones_before(url: str) -> None:
+    async with open_store(url) as store:
+        session_id = (await whole_turn(store)).session_id
+        await whole_turn(store, session_id)
+    async with open_store(url) as store:
+        third = await store.claim(draft(session_id))
+
+    assert third.conversation.messages == [*TURN, *TURN]
+    assert third.conversation.conversation_id == session_id
+    assert third.conversation.usage.requests == 2
+
+
+async def test_messages_point_to_their_parents_and_are_written_once(
+    store: Store, tmp_path: Path
+) -> None:
+    session_id = (await whole_turn(store)).session_id
+    database = sqlite3.connect(tmp_path / "record.db")
+    before = database.execute("SELECT * FROM message ORDER BY id").fetchall()
+
+    await whole_turn(store, session_id)
+    after = database.execute("SELECT * FROM message ORDER BY id").fetchall()
+    links = database.execute("SELECT id, parent_id, seq FROM message ORDER BY id").fetchall()
+    database.close()
+
+    assert after[: len(before)] == before
+    assert links == [(n, n - 1 if n > 1 else None, n) for n in range(1, 9)]
+
+
+async def test_instructions_are_stored_once(store: Store, tmp_path: Path) -> None:
+    await whole_turn(store)
+    await whole_turn(store)
+
+    database = sqlite3.connect(tmp_path / "record.db")
+    blobs = database.execute("SELECT content FROM blob").fetchall()
+    bodies = database.execute("SELECT body FROM message").fetchall()
+    database.close()
+
+    assert blobs == [(INSTRUCTIONS.encode(),)]
+    assert not any("Be brief" in body for (body,) in bodies)
+
+
+async def test_events_are_numbered_without_gaps_and_come_back_as_they_were(store: Store) -> None:
+    facts: list[Event] = [
+        TextDelta(content="a"),
+        ToolCalled(call_id="c", tool="grep", arguments={"pattern": ["x", {"y": None}]}),
+        ToolReturned(call_id="c", tool="grep", outcome="success", content="1 match"),
+    ]
+    ended = RunEnded(
+        status=RunStatus.FAILED,
+        usage=Usage(requests=1, cost=Decimal("0.0000001")),
+        error_code="limit",
+        error_text="over",
+    )
+    run = await store.claim(draft())
+    for fact in facts:
+        await store.record(run, events=[fact])
+    await store.end(run, ended, session_usage=None)
+
+    events = await all_events(store, run.session_id)
+
+    assert [e.seq for e in events] == list(range(1, 7))
+    assert [e.event for e in events[2:]] == [*facts, ended]
+    assert all(e.at.tzinfo is not None and e.run_id == run.id for e in events)
+
+
+async def test_cost_is_exact_and_unknown_is_not_zero(store: Store) -> None:
+    costs = (Decimal("0.1234567891"), Decimal(0), None)
+    for cost in costs:
+        run = await store.claim(draft())
+        usage = Usage(cost=cost)
+        ended = RunEnded(status=RunStatus.SUCCEEDED, usage=usage)
+        await store.end(run, ended, session_usage=None)
+
+        assert (await store.sessions.runs(run.session_id))[0].cost == cost
+
+
+async def test_tool_call_without_a_result_is_known_to_be_unknown(
+    store: Store, tmp_path: Path
+) -> None:
+    run = await store.claim(draft())
+    called = [ToolCalled(call_id=c, tool="write_file", arguments={}) for c in ("1", "2")]
+    returned = ToolReturned(call_id="1", tool="write_file", outcome="success", content="")
+    await store.record(run, events=[*called, returned])
+
+    database = sqlite3.connect(tmp_path / "record.db")
+    ledger = database.execute("SELECT call_id, outcome FROM tool_call ORDER BY call_id").fetchall()
+    database.close()
+
+    assert ledger == [("1", "success"), ("2", None)]
+
+
+async def test_run_of_a_dead_process_is_found_by_its_lease(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LEASE_S", -1.0)
+    dead = await store.claim(draft())
+    monkeypatch.setattr(store_module, "LEASE_S", 30.0)
+
+    living = await store.claim(draft(dead.session_id))
+
+    runs = {run.id: run for run in await store.sessions.runs(dead.session_id)}
+    assert (runs[dead.id].status, runs[living.id].status) == ("interrupted", "running")
+    with pytest.raises(LeaseLostError):
+        await store.record(dead, events=[TextDelta(content="too late")])
+
+
+async def test_renewed_lease_holds(store: Store) -> None:
+    run = await store.claim(draft())
+    before = (await store.sessions.runs(run.session_id))[0].lease_until
+
+    await store.renew_lease(run)
+
+    after = (await store.sessions.runs(run.session_id))[0].lease_until
+    assert after > before > datetime.now(UTC) + timedelta(seconds=10)
+
+
+async def test_ended_run_gives_its_session_free_and_writes_no_more(store: Store) -> None:
+    run = await whole_turn(store)
+
+    assert (await store.sessions.get(run.session_id)).active_run_id is None
+    with pytest.raises(LeaseLostError):
+        await store.end(run, DONE, session_usage=None)
+
+
+async def test_unreadable_history_is_an_error_and_stays(store: Store, tmp_path: Path) -> None:
+    run = await whole_turn(store)
+    database = sqlite3.connect(tmp_path / "record.db")
+    database.execute("""UPDATE message SET body = '{"kind": "poem"}' WHERE seq = 2""")
+    database.commit()
+
+    with pytest.raises(HistoryUnreadableError, match=f"Message 2 of session '{run.session_id}'"):
+        await store.claim(draft(run.session_id))
+
+    count = database.execute("SELECT count(*) FROM message").fetchone()
+    database.close()
+    assert count == (4,)
+    assert (await store.sessions.get(run.session_id)).active_run_id is None
+
+
+async def test_reader_follows_a_run_from_any_number_on(store: Store) -> None:
+    run = await store.claim(draft())
+    seen: list[int] = []
+
+    async def read() -> None:
+        follow = store.sessions.follow(run.session_id, run_id=run.id, after=1)
+        async for recorded in follow:
+            seen.append(recorded.seq)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            for n in range(3):
+                await store.record(run, events=[TextDelta(content=str(n))])
+            await store.end(run, DONE, session_usage=None)
+
+    assert seen == [2, 3, 4, 5, 6]
+
+
+async def test_reader_in_another_process_sees_what_is_written(url: str) -> None:
+    async with open_store(url) as writer, open_store(url) as reader:
+        run = await writer.claim(draft())
+        await writer.end(run, DONE, session_usage=None)
+
+        with anyio.fail_after(5):
+            follow = reader.sessions.follow(run.session_id, run_id=run.id)
+            last = [recorded.event async for recorded in follow][-1]
+
+    assert last == DONE
+
+
+async def test_session_stays_with_its_root(store: Store) -> None:
+    run = await whole_turn(store)
+
+    with pytest.raises(WrongRootError, match="'/r'"):
+        await store.claim(draft(run.session_id, root="/elsewhere"))
+
+
+async def test_unknown_session_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFoundError, match="no session 'nope'"):
+        await store.claim(draft("nope"))
+
+
+async def test_latest_session_is_that_of_agent_and_root(store: Store) -> None:
+    first = await store.claim(draft(agent="x"))
+    await store.claim(draft(agent="y"))
+    await store.claim(draft(agent="x", root="/other"))
+
+    assert (await store.sessions.latest_of(agent="x", root="/r")).id == first.session_id
+    with pytest.raises(NotFoundError):
+        await store.sessions.latest_of(agent="z", root="/r")
+
+
+async def test_newer_record_is_refused(url: str, tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "record.db")
+    database.execute("PRAGMA user_version=999")
+    database.close()
+
+    with pytest.raises(StoreUnavailableError, match="newer Workyard"):
+        async with open_store(url):
+            pass
+
+
+UNUSABLE = ["nonsense", "oracle://x", "sqlite+nope:///x", "sqlite:///x", "mysql+aiomysql://h/d"]
+
+
+@pytest.mark.parametrize("url", UNUSABLE)
+async def test_database_url_that_cannot_be_used_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInputError, match="database URL"):
+        async with open_store(url):
+            pass
+
+
+async def test_file_that_is_no_database_is_reported(url: str, tmp_path: Path) -> None:
+    (tmp_path / "record.db").write_text("not a database " * 100)
+
+    with pytest.raises(StoreUnavailableError, match="not a database"):
+        async with open_store(url):
+            pass
+
+
+async def test_place_where_no_file_can_be_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreUnavailableError, match="cannot be made"):
+        async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'file' / 'record.db'}"):
+            pass
+
+
+async def test_record_is_readable_by_its_owner_alone(store: Store, tmp_path: Path) -> None:
+    """It holds what agents have read."""
+    await whole_turn(store)
+
+    assert (tmp_path / "record.db").stat().st_mode & 0o077 == 0
