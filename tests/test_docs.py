@@ -1,0 +1,83 @@
+"""The documents say what is so."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from orchestrator.agents import check_spec
+from orchestrator.catalogue import Catalogue
+from orchestrator.cli.app import app
+from orchestrator.lifecycle import TRANSITIONS
+from orchestrator.specs import load_spec
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted(
+    file
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md")
+    for file in REPOSITORY.glob(pattern)
+)
+
+
+def text_of(name: str) -> str:
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda f: f.relative_to(REPOSITORY).as_posix())
+def test_links_lead_somewhere(file: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", file.read_text(encoding="utf-8"))
+    inside = [target for target in targets if "://" not in target]
+
+    assert [target for target in inside if not (file.parent / target).exists()] == []
+
+
+def test_spec_in_the_readme_is_sound(tmp_path: Path) -> None:
+    (spec,) = blocks(text_of("README.md"), "yaml")
+    file = tmp_path / "release_notes.yaml"
+    file.write_text(spec)
+
+    check_spec(load_spec(file))
+
+
+def test_python_in_the_readme_is_python() -> None:
+    for block in blocks(text_of("README.md"), "python"):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/howto-local-models.md"])
+def test_commands_in_the_documents_exist(name: str) -> None:
+    lines = "\n".join(blocks(text_of(name), "console")).splitlines()
+    commands = [shlex.split(line[2:], comments=True) for line in lines if "workyard " in line]
+    root = get_command(app)
+
+    assert commands
+    for words in commands:
+        context = root.make_context("workyard", [], resilient_parsing=True)
+        assert root.get_command(context, words[1]) is not None, words  # type: ignore[attr-defined]  # a group
+
+
+def test_targets_in_the_readme_exist() -> None:
+    named = re.findall(r"^\$ make (\S+)", text_of("README.md"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):.*##", text_of("Makefile"), re.MULTILINE)
+
+    assert named
+    assert set(named) <= set(targets)
+
+
+def test_agents_in_the_readme_are_those_that_are_shipped() -> None:
+    named = re.findall(r"^\| `(\w+)` \|", text_of("README.md"), re.MULTILINE)
+
+    assert sorted(named) == Catalogue().names()
+
+
+def test_life_of_a_run_in_the_architecture_is_the_table() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|$", text_of("docs/architecture.md"), re.MULTILINE)
+
+    assert dict(rows) == {t: s for ways in TRANSITIONS.values() for t, s in ways.items()}
