@@ -1,0 +1,30 @@
+"""`python -m benchmarks [overhead] [server] [cli]`: print the figures as Markdown tables."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import cli, machine, overhead, server
+
+BENCHMARKS = {
+    "overhead": overhead.run,
+    "server": server.run,
+    "cli": cli.run,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the benchmarks that are named, or all."""
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        known = ", ".join(BENCHMARKS)
+        print(f"There is no benchmark {unknown[0]!r}; there are: {known}.", file=sys.stderr)
+        return 2
+    print(f"{machine.described()}\n", flush=True)
+    for name in names or BENCHMARKS:
+        with tempfile.TemporaryDirectory(prefix="workyard-bench-") as place:
+            BENCHMARKS[name](Path(place))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,91 @@
+"""Cold start of the server: what a host waits for at each launch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import sample
+from benchmarks.measure import in_turn, print_heading
+from benchmarks.processes import PYTHON, WORKYARD, Costs, Message, surroundings, time_to_answer
+
+ROUNDS = 7
+
+_SMALLEST_SERVER = """\
+from mcp.server import MCPServer
+
+server = MCPServer("smallest")
+
+
+@server.tool()
+def read_file(path: str) -> str:
+    return open(path).read()
+
+
+server.run("stdio")
+"""
+
+_CLIENT = {"name": "benchmark", "version": "0"}
+
+_HANDSHAKE: tuple[Message, ...] = (
+    {
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": _CLIENT},
+    },
+    {"method": "notifications/initialized"},
+    {"id": 2, "method": "tools/list"},
+)
+"""What hosts say up to protocol 2025-11-25."""
+
+_STATELESS: tuple[Message, ...] = (
+    {
+        "id": 1,
+        "method": "tools/list",
+        "params": {
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": _CLIENT,
+                "io.modelcontextprotocol/clientCapabilities": {},
+            }
+        },
+    },
+)
+"""What they may say from 2026-07-28 on: each request stands alone."""
+
+_SMALLEST = "smallest `MCPServer`"
+
+_Start = tuple[Sequence[str], Sequence[Message]]
+
+
+def run(place: Path) -> None:
+    """Measure in a directory of our own, and print."""
+    starts = _starts(place)
+    environment = surroundings(place)
+    costs = Costs()
+    for start in starts.values():
+        time_to_answer(*start, environment)  # bytecode, the disk's cache
+    for name in in_turn(list(starts), ROUNDS):
+        costs.add(name, *time_to_answer(*starts[name], environment))
+    print_heading("Cold start of the server")
+    print(
+        f"From spawn to the answer to `tools/list` over pipes, after `initialize` unless the row "
+        f"says 2026-07-28; {ROUNDS} rounds. Median (least to greatest).\n"
+    )
+    costs.print([_SMALLEST])
+
+
+def _starts(place: Path) -> dict[str, _Start]:
+    root = str(sample.make_project(place / "project"))
+    file = place / "smallest.py"
+    file.write_text(_SMALLEST_SERVER)
+    smallest = [PYTHON, str(file)]
+    # -P as in production: nothing is imported from the directory that happens to be current.
+    ours = [PYTHON, "-P", "-m", "mcp_server", "--root", root]
+    return {
+        "`python -c pass`": ([PYTHON, "-c", "print()"], ()),
+        '`python -c "import mcp.server"`': ([PYTHON, "-c", "import mcp.server; print()"], ()),
+        _SMALLEST: (smallest, _HANDSHAKE),
+        "**`python -m mcp_server`**": (ours, _HANDSHAKE),
+        "**`workyard serve`**": ([WORKYARD, "serve", "--root", root], _HANDSHAKE),
+        f"{_SMALLEST}, 2026-07-28": (smallest, _STATELESS),
+        "**`python -m mcp_server`**, 2026-07-28": (ours, _STATELESS),
+    }
