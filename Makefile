@@ -15,6 +15,9 @@ COMPILE := $(UV) pip compile pyproject.toml --group dev --universal --python-ver
 # Behind a TLS proxy the company's certificates are the system's: use those.
 export UV_SYSTEM_CERTS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What is downloaded stays here too.
+export UV_CACHE_DIR := $(CURDIR)/.tools/cache
+export PIP_CACHE_DIR := $(CURDIR)/.tools/cache/pip
 
 .PHONY: help install demo test lint types format lock lock-check check bench clean
 

@@ -17,7 +17,6 @@ from mcp_server.fence.workspace import Workspace
 
 EXIT_INVALID_INPUT = 2
 EXIT_UNAVAILABLE = 6
-_PROGRAM = "python -m mcp_server"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 logger = logging.getLogger("mcp_server")
@@ -30,14 +29,15 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EXIT_INVALID_INPUT, f"{self.prog}: {message}; see --help\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, program: str = "python -m mcp_server") -> int:
     """Serve until the client closes stdin, and return the exit code.
 
     Args:
         argv: the arguments behind the program's name; those of the process when None.
+        program: how the user has called it, for what it says.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parser(program).parse_args(argv)
     except SystemExit as stop:  # --help and wrong arguments: argparse has said all
         return int(stop.code or 0)
     # stdout is the wire: a log line there would be a broken message.
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         anyio.run(_serve, arguments.root, _load_grant(arguments.grant))
     except ServerError as error:
-        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         is_input = isinstance(error, InvalidInputError)
         return EXIT_INVALID_INPUT if is_input else EXIT_UNAVAILABLE
     except KeyboardInterrupt:  # it came before `_exit_on_signal` listened
@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog=_PROGRAM,
+        prog=program,
         description="Serve the files of one directory to an MCP host, over stdin and stdout.",
         allow_abbrev=False,
     )

@@ -155,7 +155,8 @@ def test_a_client_that_goes_away_unread_is_no_crash(yard: Yard) -> None:
         process.stdin.write('{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}\n' * 20)
         process.stdin.close()
         assert process.wait(START_S) == 0
-        assert process.stderr.read() == ""
+        # From 3.13 on, Python itself mentions a pipe that it could not flush when it ends.
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_a_grant_from_the_command_line_or_a_file_is_enforced(yard: Yard) -> None:
