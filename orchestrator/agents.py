@@ -21,6 +21,10 @@ from orchestrator.specs import Spec
 
 WorkyardAgent = Agent[Any, JsonValue]
 
+RETRIES = 3
+"""How often a model may name a tool that is not there, or answer out of form, in one go. Pydantic
+AI's 1 ends a run at the second slip."""
+
 
 def build_model(name: str) -> Model:
     """Return the model of a name.
@@ -55,6 +59,7 @@ def build_agent(
         custom_capability_types=types,
         model=model,
         model_settings=ModelSettings(timeout=own_timeout),
+        retries=RETRIES if spec.document.retries is None else None,
         capabilities=limits,
     )
     if spec.document.output_schema is not None:

@@ -150,9 +150,9 @@ class Runner:
         try:
             outcome = await self._attended(handle, request, recorder)
             await self._settle(handle, recorder, outcome)
-        except OrchestratorError as error:
+        except Exception as error:  # whoever waits must be told, also of a bug of ours
             _log.error("Run %s could not be written to its end: %s", handle.claimed.id, error)
-            handle.error = error
+            handle.error = _failure(error, request.model).error
         finally:
             del self._running[handle.claimed.id]
             handle.ended.set()

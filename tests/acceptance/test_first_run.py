@@ -122,6 +122,7 @@ def test_ctrl_c_records_a_cancelled_run_with_what_it_had_done(
         _, stderr = process.communicate(timeout=DEADLINE_S)
 
     assert process.returncode == 130, stderr
+    assert stderr.splitlines()[-1] == "workyard: Stopped."
     assert "Traceback" not in stderr
     assert servers
     assert not any(is_running(server) for server in servers)

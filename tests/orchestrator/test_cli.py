@@ -64,6 +64,18 @@ def test_json_of_a_failure_is_an_object_too() -> None:
     assert json.loads(done.stdout)["error"]["code"] == "model_not_configured"
 
 
+def test_json_of_a_run_that_was_stopped_is_an_object_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.cli.run.anyio.run", stopped)
+
+    done = workyard("run", "repo_guide", "x", "--json")
+
+    assert done.exit_code == 130
+    assert json.loads(done.stdout)["error"]["code"] == "run_cancelled"
+
+
 def test_session_and_continue_exclude_each_other() -> None:
     assert workyard("run", "repo_guide", "x", "--session", "s", "--continue").exit_code == 2
 

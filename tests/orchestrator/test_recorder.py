@@ -1,11 +1,12 @@
 """The record is never ahead of what happened, and never more than a step behind."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from pydantic_ai import Agent
-from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, UserPromptPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from orchestrator.events import AgentMessage, TextDelta, ToolCalled, ToolReturned
@@ -59,6 +60,44 @@ async def test_request_and_call_are_on_record_before_model_and_tool_begin(store:
             "tool-return",
         ],
     }
+
+
+async def test_answer_is_on_record_before_it_is_judged(store: Store) -> None:
+    """It has been paid for; a crash right after it must not lose it."""
+    run = await store.claim(DRAFT)
+    seen: list[str] = []
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        yield "done"
+
+    agent = Agent(FunctionModel(stream_function=stream))
+
+    @agent.output_validator
+    async def look(output: str) -> str:
+        messages = await store.sessions.messages(run.session_id)
+        seen.extend(part.part_kind for message in messages for part in message.parts)
+        return output
+
+    await agent.run("go", capabilities=[Recorder(store, run)])
+
+    assert seen == ["user-prompt", "text"]
+
+
+async def test_write_that_is_cancelled_is_neither_lost_nor_done_twice(store: Store) -> None:
+    run = await store.claim(DRAFT)
+    recorder = Recorder(store, run)
+    message = ModelRequest(parts=[UserPromptPart("go")])
+    recorder._messages = [message]
+
+    async with store._turn:  # the disk is slow
+        writing = asyncio.create_task(recorder.flush())
+        await asyncio.sleep(0.01)
+        writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await recorder.flush()
+
+    assert await store.sessions.messages(run.session_id) == [message]
 
 
 async def events_of(store: Store, chunks: list[str], result: str = "") -> list[object]:

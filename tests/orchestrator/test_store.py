@@ -215,6 +215,39 @@ async def test_tool_call_without_a_result_is_known_to_be_unknown(
     assert ledger == [("1", "success"), ("2", None)]
 
 
+async def test_call_id_that_comes_twice_is_kept_once(store: Store, tmp_path: Path) -> None:
+    """Providers number their calls; some do it badly."""
+    run = await store.claim(draft())
+    called = ToolCalled(call_id="1", tool="grep", arguments={})
+    await store.record(run, events=[called, called])
+    await store.record(run, events=[called])
+
+    database = sqlite3.connect(tmp_path / "record.db")
+    (count,) = database.execute("SELECT count(*) FROM tool_call").fetchone()
+    database.close()
+
+    assert count == 1
+    assert len(await all_events(store, run.session_id)) == 5
+
+
+async def test_two_processes_write_at_once_and_nothing_is_lost(url: str) -> None:
+    """Each has a connection of its own; a transaction that only reads first must not collide."""
+    sessions: list[str] = []
+
+    async def work(store: Store) -> None:
+        for _ in range(15):
+            sessions.append((await whole_turn(store)).session_id)
+
+    async with open_store(url) as one, open_store(url) as other:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(work, one)
+                tasks.start_soon(work, other)
+        counts = [len(await all_events(one, session_id)) for session_id in sessions]
+
+    assert counts == [3] * 30
+
+
 async def test_run_of_a_dead_process_is_found_by_its_lease(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

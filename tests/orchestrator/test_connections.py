@@ -1,0 +1,72 @@
+"""The way to the workspace: the same grant in a process of its own and in this one."""
+
+from pathlib import Path
+
+import pytest
+from pydantic_ai.mcp import MCPToolset
+
+from mcp_server.fence.grant import Grant
+from orchestrator.connections import InProcessConnection, StdioConnection, WorkspaceConnection
+
+READER = Grant(tools=("read_file", "list_directory"), read=("**",))
+BOTH = pytest.mark.parametrize("connect", [StdioConnection, InProcessConnection])
+
+
+async def call(connection: WorkspaceConnection, tool: str, path: str) -> str:
+    toolset = MCPToolset[None](connection.transport(READER), id="w", init_timeout=60)
+    async with toolset:
+        result = await toolset.client.call_tool(tool, {"path": path}, raise_on_error=False)
+    return "".join(getattr(part, "text", "") for part in result.content)
+
+
+@BOTH
+async def test_server_enforces_the_grant(
+    connect: type[StdioConnection | InProcessConnection], project: Path
+) -> None:
+    connection = connect(project)
+
+    assert "A till that adds prices." in await call(connection, "read_file", "README.md")
+    assert "not granted" in await call(connection, "grep", ".")
+
+
+@BOTH
+async def test_what_the_operator_denies_is_denied_whatever_the_grant(
+    connect: type[StdioConnection | InProcessConnection], project: Path
+) -> None:
+    connection = connect(project, ("docs",))
+
+    assert "docs" not in await call(connection, "list_directory", ".")
+    assert "out of reach" in await call(connection, "read_file", "docs/rounding.md")
+
+
+async def test_python_in_the_workspace_is_not_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The current directory is often the workspace, and Python imports from it by default."""
+    trap = 'open("trapped", "w")'
+    for name in ("json.py", "anyio.py", "mcp_server/__init__.py", "mcp_server/__main__.py"):
+        file = project / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(trap)
+    monkeypatch.chdir(project)
+
+    assert "A till" in await call(StdioConnection(project), "read_file", "README.md")
+    assert not (project / "trapped").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into /proc")
+async def test_server_process_is_given_no_keys(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
+    toolset = MCPToolset[None](StdioConnection(project).transport(READER), init_timeout=60)
+
+    async with toolset:
+        environments = [
+            Path(f"/proc/{child}/environ").read_bytes()
+            for task in Path("/proc/self/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+
+    assert environments
+    assert not any(b"sk-secret" in environment for environment in environments)
