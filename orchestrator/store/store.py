@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 from pydantic import JsonValue, TypeAdapter
 from pydantic_ai import Conversation, RunUsage
-from pydantic_ai.messages import ModelMessage
+from pydantic_ai.messages import ModelMessage, repair_messages
 from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
@@ -114,8 +114,10 @@ class Store:
                 raise WrongRootError(session.id, root=session.root)
             if session.active_run_id is not None:
                 await self._take_from_the_dead(db, session)
+            stored = await load_chain(db, session.head_message_id)
             past = Conversation(
-                messages=await load_chain(db, session.head_message_id),
+                # A run that broke off can leave calls without results, which no provider takes.
+                messages=repair_messages(stored),
                 usage=_USAGE.validate_python(session.usage),
                 conversation_id=session.id,
             )

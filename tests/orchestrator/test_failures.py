@@ -5,6 +5,7 @@ from mcp import MCPError
 from pydantic_ai.exceptions import (
     FallbackExceptionGroup,
     ModelHTTPError,
+    ModelRequestTimeout,
     UnexpectedModelBehavior,
     UsageLimitExceeded,
 )
@@ -38,6 +39,13 @@ def http(status: int, body: object = None) -> ModelHTTPError:
 )
 def test_what_can_break_a_run_is_explained(error: Exception, kind: type[OrchestratorError]) -> None:
     assert type(explain(error, "anthropic:x")) is kind
+
+
+def test_model_that_never_begins_to_answer_is_late_and_not_broken() -> None:
+    """Pydantic AI's class for this is no kind of its other time-outs."""
+    error = ModelRequestTimeout("m", 5)
+
+    assert "did not answer in time" in str(explain(error, "m"))
 
 
 def test_bug_of_ours_is_not_explained_away() -> None:

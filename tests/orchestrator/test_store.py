@@ -1,5 +1,6 @@
 """The record: claimed before the first request, append-only, and never replaced by nothing."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -136,6 +137,21 @@ async def test_next_turn_gets_the_messages_of_the_ones_before(url: str) -> None:
     assert third.conversation.usage.requests == 2
 
 
+async def test_call_that_a_broken_run_left_open_is_closed_for_the_next_turn(store: Store) -> None:
+    """Providers refuse a call without its result, and Pydantic AI a prompt after it."""
+    run = await store.claim(draft())
+    await store.record(run, messages=TURN[:2])
+    cancelled = RunEnded(status=RunStatus.CANCELLED)
+    await store.end(run, cancelled, session_usage=None)
+
+    past = (await store.claim(draft(run.session_id))).conversation.messages
+
+    assert past[:2] == TURN[:2]
+    (closed,) = past[2].parts
+    assert isinstance(closed, ToolReturnPart)
+    assert (closed.tool_call_id, closed.outcome) == ("c1", "interrupted")
+
+
 async def test_messages_point_to_their_parents_and_are_written_once(
     store: Store, tmp_path: Path
 ) -> None:
@@ -235,8 +251,10 @@ async def test_two_processes_write_at_once_and_nothing_is_lost(url: str) -> None
     sessions: list[str] = []
 
     async def work(store: Store) -> None:
+        session_id = (await whole_turn(store)).session_id
+        sessions.append(session_id)
         for _ in range(15):
-            sessions.append((await whole_turn(store)).session_id)
+            await whole_turn(store, session_id)
 
     async with open_store(url) as one, open_store(url) as other:
         with anyio.fail_after(30):
@@ -245,7 +263,25 @@ async def test_two_processes_write_at_once_and_nothing_is_lost(url: str) -> None
                 tasks.start_soon(work, other)
         counts = [len(await all_events(one, session_id)) for session_id in sessions]
 
-    assert counts == [3] * 30
+    assert counts == [3 * 16] * 2
+
+
+async def test_write_that_has_begun_is_done_although_its_caller_is_cancelled(
+    store: Store,
+) -> None:
+    """A transaction given up in the middle could keep SQLite's one write lock."""
+    run = await store.claim(draft())
+    for step in range(1, 40):
+        writing = asyncio.create_task(store.record(run, events=[TextDelta(content="x")]))
+        await asyncio.sleep(step / 5000)
+        writing.cancel()
+        await asyncio.wait({writing})
+
+    with anyio.fail_after(5):
+        await store.record(run, events=[TextDelta(content="y")])
+
+    events = await all_events(store, run.session_id)
+    assert [e.seq for e in events] == list(range(1, 2 + 39 + 1 + 1))
 
 
 async def test_run_of_a_dead_process_is_found_by_its_lease(
