@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 import anyio
 from pydantic import JsonValue
@@ -16,7 +16,7 @@ from orchestrator.catalogue import Catalogue, open_catalogue
 from orchestrator.connections import StdioConnection, WorkspaceConnection
 from orchestrator.errors import InvalidInputError
 from orchestrator.events import RecordedEvent
-from orchestrator.models import ModelChoice, choose_model
+from orchestrator.models import choose_model
 from orchestrator.runner import RunHandle, Runner, RunRequest, RunResult
 from orchestrator.settings import Settings
 from orchestrator.specs import Spec
@@ -27,6 +27,18 @@ MAX_PROMPT_CHARS = 1_000_000
 
 Connect = Callable[[Path, tuple[str, ...]], WorkspaceConnection]
 """A root and what is denied in it → how agents reach it."""
+
+
+class RunOptions(TypedDict, total=False):
+    """What may be said of a run beyond agent and prompt."""
+
+    inputs: Mapping[str, JsonValue]
+    """What the agent's spec declares in `deps_schema`."""
+    model: str | Model | None
+    """Instead of the configured one: a name such as `anthropic:claude-sonnet-5-5`, or a model of
+    Pydantic AI that the caller has built."""
+    session_id: str | None
+    """The session to continue; none begins a new one."""
 
 
 @dataclass(frozen=True)
@@ -80,24 +92,8 @@ class Orchestrator:
                 with anyio.CancelScope(shield=True):
                     await runner.close()
 
-    async def start(
-        self,
-        agent: str,
-        prompt: str,
-        *,
-        inputs: Mapping[str, JsonValue] | None = None,
-        model: str | Model | None = None,
-        session_id: str | None = None,
-    ) -> RunHandle:
-        """Start a run and return at once; it goes on by itself.
-
-        Args:
-            agent: The name of the agent.
-            prompt: What to do.
-            inputs: What the agent's spec declares in `deps_schema`.
-            model: Instead of the configured one: a name such as `anthropic:claude-sonnet-5-5`, or a
-                model of Pydantic AI that the caller has built.
-            session_id: The session to continue; None begins one.
+    async def start(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunHandle:
+        """Start a run of an agent and return at once; it goes on by itself.
 
         Raises:
             OrchestratorError: If the run cannot begin; nothing has been recorded then.
@@ -107,59 +103,39 @@ class Orchestrator:
         if len(prompt) > MAX_PROMPT_CHARS:
             raise InvalidInputError(f"The prompt is longer than {MAX_PROMPT_CHARS} characters.")
         spec = self.agents.get(agent)
-        given = spec.complete_inputs(inputs or {})
-        if isinstance(model, Model):
-            name, used = model.model_id, model
-        else:
-            name = self._choose_model(spec, model).name
-            used = build_model(name)
+        inputs = spec.complete_inputs(options.get("inputs") or {})
+        name, model = self._model_for(spec, options.get("model"))
         timeout_s = self._settings.model_timeout_s
         request = RunRequest(
             spec=spec,
-            agent=build_agent(spec, used, self._connection, model_timeout_s=timeout_s),
+            agent=build_agent(spec, model, self._connection, model_timeout_s=timeout_s),
             model=name,
             prompt=prompt,
-            inputs=given,
+            inputs=inputs,
             root=str(self.root),
-            session_id=session_id,
+            session_id=options.get("session_id"),
         )
         return await self._runner.start(request)
 
-    async def run(
-        self,
-        agent: str,
-        prompt: str,
-        *,
-        inputs: Mapping[str, JsonValue] | None = None,
-        model: str | Model | None = None,
-        session_id: str | None = None,
-    ) -> RunResult:
-        """Run an agent and return what it has to give; the arguments are those of `start`.
+    async def run(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunResult:
+        """Run an agent and return what it has to give.
 
         Raises:
             OrchestratorError: If the run cannot begin, fails or is cancelled.
         """
-        handle = await self.start(agent, prompt, inputs=inputs, model=model, session_id=session_id)
-        return await handle.result()
+        return await (await self.start(agent, prompt, **options)).result()
 
     async def stream(
-        self,
-        agent: str,
-        prompt: str,
-        *,
-        inputs: Mapping[str, JsonValue] | None = None,
-        model: str | Model | None = None,
-        session_id: str | None = None,
+        self, agent: str, prompt: str, **options: Unpack[RunOptions]
     ) -> AsyncIterator[RecordedEvent]:
         """Run an agent and yield what happens, the last event being `RunEnded`.
 
-        The arguments are those of `start`. To stop reading does not stop the run.
+        To stop reading does not stop the run.
 
         Raises:
             OrchestratorError: If the run cannot begin. How it ends is in its last event.
         """
-        handle = await self.start(agent, prompt, inputs=inputs, model=model, session_id=session_id)
-        async for recorded in self.follow(handle):
+        async for recorded in self.follow(await self.start(agent, prompt, **options)):
             yield recorded
 
     def follow(self, handle: RunHandle) -> AsyncIterator[RecordedEvent]:
@@ -174,25 +150,22 @@ class Orchestrator:
         """
         await self._runner.cancel(run_id)
 
-    def _choose_model(self, spec: Spec, requested: str | None) -> ModelChoice:
-        return choose_model(
+    def _model_for(self, spec: Spec, requested: str | Model | None) -> tuple[str, Model]:
+        if isinstance(requested, Model):
+            return requested.model_id, requested
+        choice = choose_model(
             requested,
             configured=self._settings.model,
             spec_model=spec.document.model,
             environ=os.environ,
         )
+        return choice.name, build_model(choice.name)
 
 
-def run_sync(  # noqa: PLR0913 - the arguments of `open` and `start`, in one call
-    agent: str,
-    prompt: str,
-    *,
-    root: str | Path = ".",
-    inputs: Mapping[str, JsonValue] | None = None,
-    model: str | Model | None = None,
-    session_id: str | None = None,
+def run_sync(
+    agent: str, prompt: str, *, root: str | Path = ".", **options: Unpack[RunOptions]
 ) -> RunResult:
-    """Run an agent from a plain script; see `Orchestrator.open` and `Orchestrator.start`.
+    """Run an agent from a plain script; see `Orchestrator.open` and `Orchestrator.run`.
 
     Raises:
         OrchestratorError: If the run cannot begin or fails.
@@ -200,7 +173,7 @@ def run_sync(  # noqa: PLR0913 - the arguments of `open` and `start`, in one cal
 
     async def run() -> RunResult:
         async with Orchestrator.open(root) as yard:
-            return await yard.run(agent, prompt, inputs=inputs, model=model, session_id=session_id)
+            return await yard.run(agent, prompt, **options)
 
     return anyio.run(run)
 

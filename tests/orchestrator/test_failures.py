@@ -8,9 +8,11 @@ from pydantic_ai.exceptions import (
     ModelRequestTimeout,
     UnexpectedModelBehavior,
     UsageLimitExceeded,
+    UserError,
 )
 
 from orchestrator.errors import (
+    InvalidInputError,
     LimitError,
     ModelUnavailableError,
     NotFoundError,
@@ -35,6 +37,7 @@ def http(status: int, body: object = None) -> ModelHTTPError:
         (ExceptionGroup("g", [ExceptionGroup("h", [http(429)])]), ModelUnavailableError),
         (FallbackExceptionGroup("all", [http(500), http(503)]), ModelUnavailableError),
         (NotFoundError("run", "r"), NotFoundError),
+        (UserError("no text output"), InvalidInputError),
     ],
 )
 def test_what_can_break_a_run_is_explained(error: Exception, kind: type[OrchestratorError]) -> None:
