@@ -98,10 +98,7 @@ class Orchestrator:
         Raises:
             OrchestratorError: If the run cannot begin; nothing has been recorded then.
         """
-        if not prompt.strip():
-            raise InvalidInputError("The prompt is empty; say what the agent is to do.")
-        if len(prompt) > MAX_PROMPT_CHARS:
-            raise InvalidInputError(f"The prompt is longer than {MAX_PROMPT_CHARS} characters.")
+        _check_prompt(prompt)
         spec = self.agents.get(agent)
         inputs = spec.complete_inputs(options.get("inputs") or {})
         name, model = self._model_for(spec, options.get("model"))
@@ -193,6 +190,19 @@ def resolve_root(root: str | Path) -> Path:
         what = "is not a directory" if place.exists() else "does not exist"
         raise InvalidInputError(f"The root {str(root)!r} {what}; name a directory with --root.")
     return place
+
+
+def _check_prompt(prompt: str) -> None:
+    if not prompt.strip():
+        raise InvalidInputError("The prompt is empty; say what the agent is to do.")
+    if len(prompt) > MAX_PROMPT_CHARS:
+        raise InvalidInputError(f"The prompt is longer than {MAX_PROMPT_CHARS} characters.")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"The prompt is not valid Unicode text: see character {error.start + 1}."
+        ) from None
 
 
 def _own_paths(root: Path, settings: Settings) -> tuple[str, ...]:

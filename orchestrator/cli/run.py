@@ -144,7 +144,7 @@ def _print_json(order: _Order) -> None:
     except OrchestratorError as error:
         answer["error"] = {"code": error.code, "message": str(error)}
         code = exit_code(error)
-    typer.echo(json.dumps(answer, ensure_ascii=False))
+    typer.echo(json.dumps(answer))
     raise typer.Exit(code)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     String,
+    Text,
     UniqueConstraint,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -50,6 +51,22 @@ class Money(TypeDecorator[Decimal]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         """Read either form."""
         return None if value is None else Decimal(value)
+
+
+class PlainText(TypeDecorator[str]):
+    """Text of any origin; what no database takes is written as an escape.
+
+    A model can answer with a lone surrogate, and a file can hold a NUL.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Escape lone surrogates and NUL."""
+        if value is None:
+            return None
+        return value.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _now() -> datetime:
@@ -88,7 +105,7 @@ class SessionRow(Table, table=True):
     external_id: str | None = Field(default=None, max_length=200)
     agent: str = Field(max_length=64)
     root: str
-    title: str = Field(max_length=200)
+    title: str = Field(sa_type=PlainText)
     state: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     # The next two point on into tables that point back; the store sets them in the transaction
     # that writes what they point to, so there is no foreign key that would close the circle.
@@ -117,7 +134,7 @@ class RunRow(Table, table=True):
     agent: str = Field(max_length=64)
     spec_sha256: str = Field(max_length=64)
     model: str = Field(max_length=200)
-    prompt: str
+    prompt: str = Field(sa_type=PlainText)
     inputs: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     output: Any = Field(default=None, sa_type=Json)
     attempt: int = 1
@@ -130,7 +147,7 @@ class RunRow(Table, table=True):
     output_tokens: int = 0
     cost: Decimal | None = Field(default=None, sa_type=Money)
     error_code: str | None = Field(default=None, max_length=64)
-    error_text: str | None = None
+    error_text: str | None = Field(default=None, sa_type=PlainText)
     started_at: datetime = Field(default_factory=_now)
     ended_at: datetime | None = None
 
@@ -162,11 +179,11 @@ class EventRow(Table, table=True):
     run_id: str = Field(foreign_key="run.id", max_length=36)
     author: str = Field(max_length=64)
     type: str = Field(max_length=40)
-    content: str | None = None
+    content: str | None = Field(default=None, sa_type=PlainText)
     partial: bool = False
     turn_complete: bool = False
     error_code: str | None = Field(default=None, max_length=64)
-    error_text: str | None = None
+    error_text: str | None = Field(default=None, sa_type=PlainText)
     meta: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     at: datetime = Field(default_factory=_now)
 

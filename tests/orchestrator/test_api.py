@@ -1,5 +1,6 @@
 """The public names, as a script uses them."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_plain_script_runs_an_agent_in_one_call(project: Path) -> None:
     assert "docs/rounding.md" in str(first.output)
     assert "src/till.py" in str(second.output)
     assert second.session_id == first.session_id
-    assert (first.usage.requests, first.usage.cost) == (3, 0)
+    assert (first.usage.requests, first.usage.cost) == (3, Decimal(0))
 
 
 def test_error_comes_out_of_the_one_call_as_it_is(project: Path) -> None:

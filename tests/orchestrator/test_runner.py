@@ -371,10 +371,22 @@ async def test_root_that_is_no_directory_is_refused(project: Path, root: str) ->
             pass
 
 
-@pytest.mark.parametrize("prompt", ["", "  \n"])
-async def test_empty_prompt_is_refused(yard: Orchestrator, prompt: str) -> None:
-    with pytest.raises(InvalidInputError, match="empty"):
+@pytest.mark.parametrize("prompt", ["", "  \n", "a\ud800", "x" * 1_000_001])
+async def test_prompt_that_cannot_be_sent_is_refused(yard: Orchestrator, prompt: str) -> None:
+    with pytest.raises(InvalidInputError, match="The prompt is"):
         await yard.run("repo_guide", prompt, model="offline")
+
+    assert await yard.sessions.latest() == []
+
+
+async def test_answer_that_no_database_takes_is_recorded_all_the_same(yard: Orchestrator) -> None:
+    """A provider's JSON can hold a lone surrogate."""
+    result = await yard.run("repo_guide", "go", model=playing("a \ud800 \0 b"))
+
+    assert result.output == "a \ud800 \0 b "
+    events = [recorded.event for recorded in await record_of(yard, result.session_id)]
+    assert AgentMessage(content="a \\ud800 \\x00 b ") in events
+    assert len(await yard.sessions.messages(result.session_id)) == 2
 
 
 async def test_refused_run_leaves_nothing_on_record(yard: Orchestrator) -> None:
