@@ -1,12 +1,14 @@
 """A spec and a model → a Pydantic AI agent with its workspace at a given place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any  # the deps of a spec's agent are a plain mapping or None; its output too
 
 import jsonschema
 from pydantic import JsonValue
 from pydantic_ai import Agent, AgentSpec, ModelRetry
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.capabilities import CAPABILITY_TYPES, AbstractCapability
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.models.test import TestModel
@@ -17,6 +19,7 @@ from orchestrator.connections import WorkspaceConnection
 from orchestrator.errors import ModelNotConfiguredError
 from orchestrator.models import OFFLINE
 from orchestrator.offline import OfflineModel
+from orchestrator.spec_source import Place
 from orchestrator.specs import Spec
 
 WorkyardAgent = Agent[Any, JsonValue]
@@ -75,13 +78,39 @@ def check_capabilities(spec: Spec, types: Sequence[type[AbstractCapability[Any]]
     Raises:
         SpecError: If one is unknown or its arguments do not fit.
     """
+    known = {**CAPABILITY_TYPES, **{kind.get_serialization_name() or "": kind for kind in types}}
     for index, entry in enumerate(spec.document.capabilities):
+        place = ("capabilities", index)
+        if not isinstance(entry, str) and len(entry) != 1:
+            raise spec.error("an entry is one name, or one name with its arguments.", place)
+        name, arguments = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+        if name not in known:
+            raise spec.error(f"there is no capability {name!r}{_hint(name, known)}", place)
+        _check_arguments(spec, place, known[name], arguments)
         alone = {"name": spec.name, "capabilities": [entry]}
         try:
             Agent.from_spec(alone, model=TestModel(), custom_capability_types=types)
         except (ValueError, TypeError, UserError) as error:
             problem = str(error.__cause__ or error).splitlines()
-            raise spec.error(" ".join(problem[:4]), ("capabilities", index)) from error
+            raise spec.error(" ".join(problem[:4]), place) from error
+
+
+def _check_arguments(
+    spec: Spec, place: Place, kind: type[AbstractCapability[Any]], given: JsonValue
+) -> None:
+    """Refuse an argument that a capability does not have, in the words of a spec's author."""
+    if "from_spec" in kind.__dict__ or not isinstance(given, dict):
+        return
+    known = [field.name for field in fields(kind) if field.init]
+    for name in given:
+        if name not in known:
+            problem = f"{kind.get_serialization_name()} has no {name!r}{_hint(name, known)}"
+            raise spec.error(problem, (*place, str(kind.get_serialization_name()), name))
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there is: {', '.join(known)}."
 
 
 def check_spec(spec: Spec) -> None:

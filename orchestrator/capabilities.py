@@ -20,6 +20,7 @@ from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.models import ModelRequestContext
 
+from mcp_server.errors import InvalidInputError
 from mcp_server.fence.grant import Grant
 from orchestrator.connections import StdioConnection, WorkspaceConnection
 
@@ -46,9 +47,11 @@ class WorkspaceTools(AbstractCapability[Any]):
     """Where the workspace is; the current directory when nobody has said so."""
 
     def __post_init__(self) -> None:
-        self.grant = Grant.model_validate(
-            {"tools": self.tools, "read": self.read, "write": self.write}
-        )
+        values = {"tools": self.tools, "read": self.read, "write": self.write}
+        try:
+            self.grant = Grant.from_values(values)
+        except InvalidInputError as error:  # what Pydantic AI expects of a bad argument
+            raise ValueError(str(error)) from None
 
     def get_toolset(self) -> MCPToolset[Any] | None:
         """Return the server's tools; the connection is made when a run begins.

@@ -122,8 +122,23 @@ class Grant(BaseModel):
             InvalidInputError: the text is not JSON, or not a grant.
         """
         try:
-            return cls.model_validate(json.loads(text))
-        except (ValueError, RecursionError) as error:  # pydantic's errors are ValueErrors too
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInputError(
+                f"The grant cannot be used: it is not JSON ({error})."
+            ) from error
+        return cls.from_values(values)
+
+    @classmethod
+    def from_values(cls, values: object) -> Self:
+        """Return the grant that plain values describe.
+
+        Raises:
+            InvalidInputError: they are not a grant; the message names the first fault.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
             raise InvalidInputError(f"The grant cannot be used: {_first_fault(error)}.") from error
 
     def allows_tool(self, name: str) -> bool:
@@ -151,9 +166,7 @@ class Grant(BaseModel):
         return _leads_to_any(self.read, path) and not self.denies(path)
 
 
-def _first_fault(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return f"it is not JSON ({error})"
+def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(map(str, fault["loc"])) or "the whole"
     if fault["loc"][:1] == ("tools",) and fault["type"] == "literal_error":
