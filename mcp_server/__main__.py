@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m mcp_ser
         level=arguments.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        anyio.run(_serve, arguments.root, _load_grant(arguments.grant))
+        anyio.run(_serve, arguments.root, _load_grant(arguments.grant, arguments.root))
     except ServerError as error:
         print(f"{program}: {error}", file=sys.stderr)
         is_input = isinstance(error, InvalidInputError)
@@ -73,14 +73,26 @@ def _parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _load_grant(argument: str | None) -> Grant:
-    """Return the grant given as JSON text or as the path of a file; the full one for None."""
+def _load_grant(argument: str | None, root: str) -> Grant:
+    """Return the grant given as JSON text or as the path of a file; the full one for None.
+
+    Raises:
+        InvalidInputError: it is broken, or a file below `root`, where a caller could change it.
+    """
     if argument is None:
         return Grant.full()
     if not argument or argument.lstrip().startswith("{"):
         return Grant.from_json(argument)
     try:
-        return Grant.from_json(Path(argument).read_text(encoding="utf-8"))
+        file, directory = Path(argument), Path(root)
+        text = file.read_text(encoding="utf-8")
+        names = (file.absolute(), file.resolve())
+        if any(name.is_relative_to(directory.resolve()) for name in names):
+            raise InvalidInputError(
+                f"The grant file {argument!r} lies below the root, where it could be written. Keep "
+                "it outside."
+            )
+        return Grant.from_json(text)
     except OSError as error:
         reason = error.strerror
         raise InvalidInputError(f"The grant file {argument!r} cannot be read: {reason}.") from error

@@ -22,7 +22,7 @@ from mcp_server.errors import (
     UnavailableError,
 )
 from mcp_server.fence.workspace import Workspace
-from mcp_server.text import outgoing, without_host_paths
+from mcp_server.text import outgoing, quoted, without_host_paths
 from mcp_server.tools.registry import TOOLS
 from mcp_server.tools.tool import Tool
 
@@ -101,7 +101,7 @@ def _chosen(name: str, workspace: Workspace) -> Tool:
     offered = ", ".join(map(repr, workspace.grant.tools)) or "none"
     if name in TOOLS:
         raise PermissionDeniedError(f"Tool {name!r} is not granted here; granted: {offered}.")
-    raise InvalidInputError(f"There is no tool {name!r}; there is: {offered}.")
+    raise InvalidInputError(f"There is no tool {quoted(name)}; there is: {offered}.")
 
 
 def _described(tool: Tool) -> types.Tool:

@@ -5,6 +5,12 @@ import unicodedata
 from collections.abc import Iterable
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL_IN_LINE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
+_ESCAPED = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
+_SHOWN_CHARS = 80
+MAX_ANSWER_BYTES = 50_000
+"""Bytes of rows in one answer, about 12,000 tokens: hosts refuse results over 25,000."""
 _UNSAFE_IN_NAMES = frozenset({"Cc", "Zl", "Zp"})
 """Unicode categories that end or erase a line: a name with a newline could pose as two entries."""
 
@@ -29,6 +35,66 @@ def printable_name(name: str) -> str:
     if name.isprintable():
         return name
     return outgoing("".join(map(_escape_control, name)))
+
+
+def stored_name(shown: str) -> str:
+    r"""Return the name that `printable_name` shows as `shown`, as far as that can be told.
+
+    >>> stored_name(r"caf\xe9"), stored_name(r"two\x0alines"), stored_name(r"a\x41")
+    ('caf\udce9', 'two\nlines', 'a\\x41')
+    """
+    as_bytes = _ESCAPED_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), shown)
+    name = _ESCAPED.sub(lambda match: chr(int(match[1] or match[2], 16)), as_bytes)
+    return name if printable_name(name) == shown and "\0" not in name else shown
+
+
+def count_lines(text: str) -> int:
+    r"""Return how many lines `text` has; a last line without an end is one too.
+
+    >>> count_lines("a\r\nb\n"), count_lines("a\nb"), count_lines("")
+    (2, 2, 0)
+    """
+    return text.count("\n") + (bool(text) and not text.endswith("\n"))
+
+
+def printable_line(line: str) -> str:
+    r"""Return a line of a file without control characters other than TAB.
+
+    >>> printable_line("\x1b[31mred")
+    '\\x1b[31mred'
+    """
+    return _CONTROL_IN_LINE.sub(lambda match: _escape_control(match[0]), line)
+
+
+def quoted(value: str) -> str:
+    """Return what a caller gave, in quotes and short enough to be shown to it again.
+
+    >>> quoted("a" * 100) == repr("a" * 80) + "…"
+    True
+    """
+    return repr(value) if len(value) <= _SHOWN_CHARS else f"{value[:_SHOWN_CHARS]!r}…"
+
+
+def shown(name: str) -> str:
+    """Return a name or path in quotes, as a listing writes it and short enough to be shown.
+
+    >>> shown("docs/a.md")
+    "'docs/a.md'"
+    """
+    short = name if len(name) <= _SHOWN_CHARS else name[:_SHOWN_CHARS] + "…"
+    return f"'{printable_name(short)}'"
+
+
+def rows_that_fit(rows: Iterable[str], max_bytes: int = MAX_ANSWER_BYTES) -> list[str]:
+    """Return the first `rows` that fit into `max_bytes`, but at least one: each says something."""
+    fitting: list[str] = []
+    size = 0
+    for row in rows:
+        size += len(row.encode(errors="replace")) + 1
+        if size > max_bytes and fitting:
+            break
+        fitting.append(row)
+    return fitting
 
 
 def counted(count: int, one: str, more: str = "") -> str:

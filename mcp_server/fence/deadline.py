@@ -5,6 +5,8 @@ import time
 
 from mcp_server.errors import LimitError
 
+_LONG_WAIT_S = 1  # what a wait must last before it is blamed for the delay
+
 
 class Deadline:
     """A point in time, which the caller can bring forward by losing interest."""
@@ -12,7 +14,17 @@ class Deadline:
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         self._started = time.monotonic()
+        self._waited_s: float | None = None
         self._cancelled = threading.Event()
+
+    def begin(self) -> None:
+        """Note that the work starts; until then the call waited for others to end.
+
+        Raises:
+            LimitError: it waited for too long.
+        """
+        self._waited_s = time.monotonic() - self._started
+        self.check()
 
     def cancel(self) -> None:
         """Let the work stop: nobody waits for it."""
@@ -35,11 +47,15 @@ class Deadline:
             raise self.error()
 
     def error(self) -> LimitError:
-        """Return what a caller is told whose call took too long."""
-        return LimitError(
+        """Return what a caller is told whose call took too long, or never had its turn."""
+        spent_s = time.monotonic() - self._started
+        message = (
             f"The call took longer than {self.limit_s:g} s and was stopped. Ask for less at once: "
-            "a narrower path, a glob, a smaller depth.",
-            limit=self.limit_s,
-            actual=time.monotonic() - self._started,
-            unit="s",
+            "a narrower path, a glob, a smaller depth."
         )
+        if self._waited_s is None or self._waited_s > max(_LONG_WAIT_S, self.limit_s / 2):
+            message = (
+                f"The server is busy: the call was not done within {self.limit_s:g} s, as others "
+                "came before it. Make the same call again, with fewer at once."
+            )
+        return LimitError(message, limit=self.limit_s, actual=spent_s, unit="s")

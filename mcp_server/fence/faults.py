@@ -10,34 +10,35 @@ from mcp_server.errors import (
     ServerError,
     UnavailableError,
 )
+from mcp_server.text import shown
 
-_NOT_A_FILE = "Path {path!r} is neither a file nor a directory; nothing else is opened."
+_NOT_A_FILE = "Path {path} is neither a file nor a directory; nothing else is opened."
 
 _BY_ERRNO: dict[int, tuple[type[ServerError], str]] = {
     errno.ENOTDIR: (
         NotAFileError,
-        "Path {path!r} passes through a file as if it were a directory. Leave out what follows it.",
+        "Path {path} passes through a file as if it were a directory. Leave out what follows it.",
     ),
     errno.EISDIR: (
         NotAFileError,
-        "Path {path!r} is a directory. See what it holds with list_directory.",
+        "Path {path} is a directory. See what it holds with list_directory.",
     ),
     errno.ENXIO: (NotAFileError, _NOT_A_FILE),
     errno.ENODEV: (NotAFileError, _NOT_A_FILE),
     errno.ELOOP: (
         InvalidInputError,
-        "Path {path!r} passes through too many links, or one that is not followed here. Give the "
+        "Path {path} passes through too many links, or one that is not followed here. Give the "
         "path that they lead to.",
     ),
-    errno.ENAMETOOLONG: (InvalidInputError, "Path {path!r} is too long for the file system."),
-    errno.EINVAL: (InvalidInputError, "Path {path!r} is not a name that the file system takes."),
+    errno.ENAMETOOLONG: (InvalidInputError, "Path {path} is too long for the file system."),
+    errno.EINVAL: (InvalidInputError, "Path {path} is not a name that the file system takes."),
     errno.EACCES: (
         PermissionDeniedError,
-        "The operating system does not let the server at {path!r}: look at the file's permissions.",
+        "The operating system does not let the server at {path}: look at the file's permissions.",
     ),
     errno.EPERM: (
         PermissionDeniedError,
-        "The operating system does not let the server at {path!r}: look at the file's permissions.",
+        "The operating system does not let the server at {path}: look at the file's permissions.",
     ),
 }
 
@@ -50,5 +51,5 @@ def translated(error: OSError, path: str) -> ServerError:
     code = error.errno or 0
     if code in _BY_ERRNO:
         kind, sentence = _BY_ERRNO[code]
-        return kind(sentence.format(path=path))
-    return UnavailableError(f"The file system failed at {path!r}: {os.strerror(code)}.")
+        return kind(sentence.format(path=shown(path)))
+    return UnavailableError(f"The file system failed at {shown(path)}: {os.strerror(code)}.")

@@ -9,6 +9,7 @@ import json
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import groupby
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -47,16 +48,23 @@ DEFAULT_DENY: tuple[str, ...] = (
     "id_ed25519*",
 )
 
-_NEVER_WRITTEN: tuple[str, ...] = (".workyard",)
-"""No tool can change policy: specs and settings are kept here, whatever a grant's `deny` says."""
+_MAX_STARS = 3
+"""`*` in one component, and components `**` in one glob: with more, a match takes minutes."""
 
 
 def _checked_glob(glob: str) -> str:
-    parts = glob.split("/")
+    parts = [part for part, _ in groupby(glob.split("/"), lambda part: part)]
+    if any(part.count("*") > _MAX_STARS for part in parts) or parts.count("**") > _MAX_STARS:
+        raise ValueError(
+            f"a glob has at most {_MAX_STARS} '*' in a component and {_MAX_STARS} '**'"
+        )
+    if re.search("[\ud800-\udfff]", glob):
+        raise ValueError("a glob is valid Unicode text: it holds a lone surrogate")
     if "\0" in glob or any(part in ("", ".", "..") for part in parts):
         raise ValueError(
             "a glob is relative to the workspace, without empty, '.' or '..' components"
         )
+    glob = "/".join(parts)
     try:
         _pattern((glob,))
     except re.error as error:
@@ -64,7 +72,22 @@ def _checked_glob(glob: str) -> str:
     return glob
 
 
+def _with_default_deny(globs: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*DEFAULT_DENY, *globs)))
+
+
+def _distinct_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse what two readers would understand differently."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in values if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return values
+
+
 Glob = Annotated[str, AfterValidator(_checked_glob)]
+Count = Annotated[int, Field(gt=0, strict=True)]
 
 
 class Limits(BaseModel):
@@ -72,21 +95,21 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    read_lines: int = Field(default=2000, gt=0)
+    read_lines: Count = 2000
     """Lines in one page of a file: what models of all makers are used to."""
-    read_bytes: int = Field(default=50_000, gt=0)
+    read_bytes: Count = 50_000
     """Bytes in one page of a file, about 12,000 tokens: hosts refuse results over 25,000."""
-    line_chars: int = Field(default=2000, gt=0)
+    line_chars: Count = 2000
     """Characters of one line in a page: minified code comes in lines of megabytes."""
-    match_chars: int = Field(default=500, gt=0)
+    match_chars: Count = 500
     """Characters of one line in a search result."""
-    matches: int = Field(default=200, gt=0)
+    matches: Count = 200
     """Matches in one search result."""
-    entries: int = Field(default=1000, gt=0)
+    entries: Count = 1000
     """Entries in one listing."""
-    file_bytes: int = Field(default=10_000_000, gt=0)
+    file_bytes: Count = 10_000_000
     """Bytes of a file that is read as a whole or written: it is held in memory."""
-    call_s: float = Field(default=30, gt=0)
+    call_s: float = Field(default=30, gt=0, strict=True, allow_inf_nan=False)
     """Seconds of one call: hosts give up after 60."""
 
 
@@ -101,9 +124,10 @@ class Grant(BaseModel):
     """Globs of the paths that may be read."""
     write: tuple[Glob, ...] = ()
     """Globs of the paths that may be written."""
-    deny: tuple[Glob, ...] = DEFAULT_DENY
+    deny: Annotated[tuple[Glob, ...], AfterValidator(_with_default_deny)] = DEFAULT_DENY
     """Globs of what is out of reach together with all below it, whatever `read` and `write` say.
 
+    What is given is added to the default ones: no grant opens secrets, history or settings.
     Matched without regard to case; a glob without `/` is matched against every component.
     """
     limits: Limits = Limits()
@@ -122,7 +146,7 @@ class Grant(BaseModel):
             InvalidInputError: the text is not JSON, or not a grant.
         """
         try:
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=_distinct_keys)
         except (ValueError, RecursionError) as error:
             raise InvalidInputError(
                 f"The grant cannot be used: it is not JSON ({error})."
@@ -155,11 +179,7 @@ class Grant(BaseModel):
 
     def may_write(self, path: str) -> bool:
         """Tell whether the file at the resolved `path` may be written, if it exists or not."""
-        return (
-            _matches_any(self.write, path)
-            and not self.denies(path)
-            and not _is_under(_NEVER_WRITTEN, path)
-        )
+        return _matches_any(self.write, path) and not self.denies(path)
 
     def may_list(self, path: str) -> bool:
         """Tell whether the directory at the resolved `path` may hold something to read."""

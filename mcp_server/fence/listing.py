@@ -55,9 +55,7 @@ def list_tree(opened: Opened, depth: int, *, grant: Grant, deadline: Deadline) -
     """
     entries: list[Entry] = []
     counted = 0
-    for entry in _walk(opened, depth, grant):
-        if counted % _CHECKED_EVERY == 0:
-            deadline.check()
+    for entry in _walk(opened, depth, grant, deadline):
         counted += 1
         if counted > MAX_COUNTED:
             break
@@ -67,13 +65,13 @@ def list_tree(opened: Opened, depth: int, *, grant: Grant, deadline: Deadline) -
     return Listing(opened.path, tuple(entries), left_out, counted <= MAX_COUNTED)
 
 
-def visible_names(opened: Opened, grant: Grant) -> list[str]:
-    """Return the names in the open directory that the grant lets a caller see, in order."""
-    return [name for name, _ in _visible(opened, grant)]
+def visible_names(opened: Opened, grant: Grant, deadline: Deadline) -> Iterator[str]:
+    """Yield the names in the open directory that the grant lets a caller see, in order."""
+    return (name for name, _ in _visible(opened, grant, deadline))
 
 
-def _walk(opened: Opened, depth: int, grant: Grant) -> Iterator[Entry]:
-    for name, entry in _visible(opened, grant):
+def _walk(opened: Opened, depth: int, grant: Grant, deadline: Deadline) -> Iterator[Entry]:
+    for name, entry in _visible(opened, grant, deadline):
         yield entry
         if depth > 1 and entry.kind is Kind.DIRECTORY:
             try:
@@ -81,14 +79,16 @@ def _walk(opened: Opened, depth: int, grant: Grant) -> Iterator[Entry]:
             except OSError:  # gone, exchanged or not readable: its name was shown, that is all
                 continue
             with Opened(fd, entry.path) as inner:
-                yield from _walk(inner, depth - 1, grant)
+                yield from _walk(inner, depth - 1, grant, deadline)
 
 
-def _visible(opened: Opened, grant: Grant) -> Iterator[tuple[str, Entry]]:
+def _visible(opened: Opened, grant: Grant, deadline: Deadline) -> Iterator[tuple[str, Entry]]:
     # Given a descriptor, scandir stats by descriptor too; given a name it would follow a swap.
     with os.scandir(opened.fd) as found:
         inside = sorted(found, key=lambda each: each.name)
-        for each in inside:
+        for count, each in enumerate(inside):
+            if count % _CHECKED_EVERY == 0:
+                deadline.check()
             entry = _judged(each, opened, grant)
             if entry is not None:
                 yield each.name, entry

@@ -28,8 +28,8 @@ Parts = tuple[str, ...]
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY
 
 # The limits of Go's os.Root: no honest path comes near them.
-_MAX_STEPS = 255
-_MAX_RESTARTS = 8
+MAX_STEPS = 255
+MAX_RESTARTS = 8
 MAX_LINKS = 8
 _MAX_TRIES = (
     64  # openat2 gives EAGAIN while any directory is being renamed: 2.7 % of tries at worst
@@ -168,7 +168,7 @@ def open_by_walk(root_fd: int, parts: Parts, flags: int) -> Opened:
     walk = _Walk(root_fd)
     try:
         pending = deque(parts)
-        for _ in range(_MAX_STEPS):
+        for _ in range(MAX_STEPS):
             if not pending:
                 break
             pending = walk.step(pending, flags)
@@ -241,7 +241,7 @@ class _Walk:
         if up > len(self.done):
             raise PathEscapeError
         self._restarts += 1
-        if self._restarts > _MAX_RESTARTS:
+        if self._restarts > MAX_RESTARTS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         pending.extendleft(reversed(self.done[:-up]))
         self._enter(os.dup(self._root_fd))

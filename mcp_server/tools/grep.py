@@ -3,10 +3,10 @@
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from mcp_server.fence.search import Query, SearchResult
+from mcp_server.fence.search import Match, Query, SearchResult
 from mcp_server.fence.workspace import Workspace
-from mcp_server.text import counted, printable_name
-from mcp_server.tools.tool import Tool, ToolArguments
+from mcp_server.text import counted, printable_line, printable_name, quoted, rows_that_fit, shown
+from mcp_server.tools.tool import DirectoryPath, Tool, ToolArguments
 
 
 class Grep(ToolArguments):
@@ -14,7 +14,7 @@ class Grep(ToolArguments):
 
     pattern: str = Field(min_length=1)
     """Regular expression (Rust syntax: no look-around or back-references), matched line by line."""
-    path: str = "."
+    path: DirectoryPath = "."
     """Directory or file to search, relative to the workspace root."""
     glob: str | SkipJsonSchema[None] = None
     """Search only files that match, such as '*.py', 'docs/**/*.md' or '!*.lock'."""
@@ -40,8 +40,8 @@ GREP = Tool(
     title="Search in files",
     description=(
         "Find lines in files by a regular expression, with ripgrep: as 'path:line:text', sorted by "
-        "path. Files that .gitignore names and binary files are left out. When there are too many "
-        "matches, the last line says how many are missing."
+        "path. Files that .gitignore names, binary files and files over 100 MB are left out. When "
+        "there are too many matches, the last line says how many are missing."
     ),
     arguments=Grep,
     is_read_only=True,
@@ -51,13 +51,18 @@ GREP = Tool(
 def show_matches(pattern: str, result: SearchResult) -> str:
     """Return the matches as text; the last line says how many do not fit."""
     if not result.matches:
-        return f"No matches for {pattern!r} under {printable_name(result.path)!r}."
-    files = counted(len({match.path for match in result.matches}), "file")
-    header = f"{counted(len(result.matches), 'match', 'matches')} in {files}"
-    rows = [f"{printable_name(each.path)}:{each.line}:{each.text}" for each in result.matches]
-    if result.is_complete and not result.left_out:
+        return f"No matches for {quoted(pattern)} under {shown(result.path)}."
+    rows = rows_that_fit(map(_row, result.matches))
+    files = counted(len({match.path for match in result.matches[: len(rows)]}), "file")
+    header = f"{counted(len(rows), 'match', 'matches')} in {files}"
+    missing = result.left_out + len(result.matches) - len(rows)
+    if result.is_complete and not missing:
         return "\n".join([header, *rows])
     at_least = "" if result.is_complete else "at least "
-    left_out = counted(result.left_out, "more match", "more matches")
+    left_out = counted(missing, "more match", "more matches")
     footer = f"… {at_least}{left_out} left out; narrow by path or glob."
     return "\n".join([header, *rows, footer])
+
+
+def _row(match: Match) -> str:
+    return f"{printable_name(match.path)}:{match.line}:{printable_line(match.text)}"

@@ -4,14 +4,14 @@ from pydantic import Field
 
 from mcp_server.fence.listing import Entry, Kind, Listing
 from mcp_server.fence.workspace import Workspace
-from mcp_server.text import counted, printable_name
-from mcp_server.tools.tool import Tool, ToolArguments
+from mcp_server.text import counted, printable_name, rows_that_fit
+from mcp_server.tools.tool import DirectoryPath, Tool, ToolArguments
 
 
 class ListDirectory(ToolArguments):
     """The arguments of `list_directory`."""
 
-    path: str = "."
+    path: DirectoryPath = "."
     """Directory to list, relative to the workspace root."""
     depth: int = Field(default=1, ge=1, le=10)
     """Levels to list: 1 is the directory itself, 2 its subdirectories too."""
@@ -35,13 +35,13 @@ LIST_DIRECTORY = Tool(
 
 def show_listing(listing: Listing) -> str:
     """Return the listing as text; the last line says how many entries do not fit."""
-    count = counted(len(listing.entries), "entry", "entries")
-    header = f"{printable_name(listing.path)} · {count}"
-    rows = map(_row, listing.entries)
-    if not listing.left_out:
+    rows = rows_that_fit(map(_row, listing.entries))
+    header = f"{printable_name(listing.path)} · {counted(len(rows), 'entry', 'entries')}"
+    missing = listing.left_out + len(listing.entries) - len(rows)
+    if not missing:
         return "\n".join([header, *rows])
     at_least = "" if listing.is_complete else "at least "
-    left_out = counted(listing.left_out, "more entry", "more entries")
+    left_out = counted(missing, "more entry", "more entries")
     footer = f"… {at_least}{left_out} left out; list a subdirectory or take a smaller depth."
     return "\n".join([header, *rows, footer])
 

@@ -1,5 +1,7 @@
 """`read_file`: one page of a text file, with line numbers, and how to get the next."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated
 
 from pydantic import Field
@@ -9,8 +11,10 @@ from mcp_server.errors import InvalidInputError, LimitError
 from mcp_server.fence.files import TextFile
 from mcp_server.fence.grant import Limits
 from mcp_server.fence.workspace import Workspace
-from mcp_server.text import counted, printable_name
+from mcp_server.text import count_lines, counted, printable_name, rows_that_fit, shown
 from mcp_server.tools.tool import Tool, ToolArguments
+
+_STEP_CHARS = 1 << 16
 
 
 class ReadFile(ToolArguments):
@@ -25,8 +29,11 @@ class ReadFile(ToolArguments):
 
     async def call(self, workspace: Workspace) -> str:
         """Read the file and show a page of it."""
-        file = await workspace.read_text(self.path)
-        return show_page(file, self.offset, self.limit, workspace.grant.limits)
+
+        def page(file: TextFile) -> str:
+            return show_page(file, self.offset, self.limit, workspace.grant.limits)
+
+        return await workspace.view_text(self.path, page)
 
 
 READ_FILE = Tool(
@@ -43,16 +50,29 @@ READ_FILE = Tool(
 )
 
 
-def lines_of(text: str) -> list[str]:
-    r"""Return the lines of `text` without their ends; a last line without an end is one too.
+def lines_from(text: str, first: int) -> Iterator[str]:
+    r"""Yield the lines of `text` from number `first` on, without their ends.
 
-    >>> lines_of("a\r\nb\n")
-    ['a', 'b']
+    >>> list(lines_from("a\r\nb\r\nc", 2))
+    ['b', 'c']
     """
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]
+    start = _start_of_line(text, first)
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        yield text[start:end].removesuffix("\r")
+        start = end + 1
+
+
+def _start_of_line(text: str, number: int) -> int:
+    start, ahead = 0, number - 1  # lines ahead of it
+    # By large steps: a file can have millions of lines, of which one page is shown.
+    while (count := text.count("\n", start, start + _STEP_CHARS)) < ahead:
+        start += _STEP_CHARS
+        ahead -= count
+    for _ in range(ahead):
+        start = text.find("\n", start) + 1
+    return start
 
 
 def show_page(file: TextFile, offset: int, limit: int | None, limits: Limits) -> str:
@@ -62,17 +82,16 @@ def show_page(file: TextFile, offset: int, limit: int | None, limits: Limits) ->
         InvalidInputError: there is no line at `offset`.
         LimitError: a page of `limit` lines would be too large; the message names one that fits.
     """
-    lines = lines_of(file.text)
-    total = len(lines)
+    total = count_lines(file.text)
     first = _first_line(file.path, offset, total)
     wanted = total - first + 1
     if limit is not None:
         wanted = min(limit, wanted)
-    rows = _rows_that_fit(lines, first, wanted, limits)
+    rows = _rows(lines_from(file.text, first), first, wanted, limits)
     if limit is not None and len(rows) < wanted:
         raise LimitError(
-            f"{wanted} lines of {file.path!r} from line {first} on are more than one page holds. "
-            f"limit={len(rows)} fits.",
+            f"{wanted} lines of {shown(file.path)} from line {first} on are more than one page "
+            f"holds. limit={len(rows)} fits.",
             limit=len(rows),
             actual=wanted,
             unit="lines",
@@ -94,24 +113,18 @@ def _first_line(path: str, offset: int, total: int) -> int:
         return max(1, total + offset + 1)
     if offset > max(1, total):
         raise InvalidInputError(
-            f"File {path!r} has {counted(total, 'line')}; there is no line {offset}."
+            f"File {shown(path)} has {counted(total, 'line')}; there is no line {offset}."
         )
     return offset
 
 
-def _rows_that_fit(lines: list[str], first: int, wanted: int, limits: Limits) -> list[str]:
-    rows: list[str] = []
-    size = 0
-    for number in range(first, first + min(wanted, limits.read_lines)):
-        row = f"{number:6}\t{_shown(lines[number - 1], limits.line_chars)}"
-        size += len(row.encode()) + 1
-        if size > limits.read_bytes and rows:  # one line always fits, or nobody could go on
-            break
-        rows.append(row)
-    return rows
+def _rows(lines: Iterator[str], first: int, wanted: int, limits: Limits) -> list[str]:
+    page = enumerate(islice(lines, min(wanted, limits.read_lines)), first)
+    rows = (f"{number:6}\t{_cut(line, limits.line_chars)}" for number, line in page)
+    return rows_that_fit(rows, limits.read_bytes)
 
 
-def _shown(line: str, limit: int) -> str:
+def _cut(line: str, limit: int) -> str:
     if len(line) <= limit:
         return line
     return f"{line[:limit]}… (cut here: the line has {len(line)} characters)"

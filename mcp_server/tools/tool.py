@@ -4,17 +4,22 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from mcp_server.errors import InvalidInputError
 from mcp_server.fence.grant import ToolName
 from mcp_server.fence.workspace import Workspace
+from mcp_server.text import quoted
 
 _ALIASES = {"file_path": "path", "filePath": "path"}
 """Names that models know from other tools; taken quietly, not shown."""
 _SHOWN_CHARS = 80
+_MAX_COMPARED_CHARS = 100
+
+DirectoryPath = Annotated[str, AfterValidator(lambda path: "." if path == "/" else path)]
+"""A path where '/' can only mean the root of the workspace."""
 
 
 class ToolArguments(BaseModel, ABC):
@@ -75,6 +80,12 @@ class Tool:
         for name in given:
             if name not in known:
                 raise InvalidInputError(self._unknown(name))
+        # Models send null for what they leave out.
+        given = {
+            name: value
+            for name, value in given.items()
+            if value is not None or known[name].is_required()
+        }
         try:
             return self.arguments.model_validate(given)
         except ValidationError as error:
@@ -82,16 +93,17 @@ class Tool:
 
     def _unknown(self, name: str) -> str:
         known = list(self.arguments.model_fields)
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name[:_MAX_COMPARED_CHARS], known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        return f"Tool {self.name!r} has no argument {name!r}{hint} It takes {_names(known)}."
+        return f"Tool {self.name!r} has no argument {quoted(name)}{hint} It takes {_names(known)}."
 
     def _fault(self, error: ValidationError) -> str:
         fault = error.errors(include_url=False, include_context=False)[0]
         name = str(fault["loc"][0]) if fault["loc"] else ""
         if fault["type"] == "missing":
             return f"Tool {self.name!r} needs the argument {name!r}, which is missing."
-        given = repr(fault["input"])
+        value = fault["input"]
+        given = quoted(value) if isinstance(value, str) else repr(value)
         shown = given if len(given) <= _SHOWN_CHARS else given[:_SHOWN_CHARS] + "…"
         return f"Argument {name!r} of tool {self.name!r} is {shown}: {fault['msg']}."
 

@@ -1,8 +1,7 @@
 """`write_file`: create or replace a text file as a whole."""
 
 from mcp_server.fence.workspace import Workspace
-from mcp_server.text import counted, printable_name
-from mcp_server.tools.read_file import lines_of
+from mcp_server.text import count_lines, counted, printable_name
 from mcp_server.tools.tool import Tool, ToolArguments
 
 
@@ -17,7 +16,7 @@ class WriteFile(ToolArguments):
     async def call(self, workspace: Workspace) -> str:
         """Write the file and say what was done."""
         written = await workspace.write_text(self.path, self.content)
-        lines = len(lines_of(self.content))
+        lines = count_lines(self.content)
         return (
             f"{'Created' if written.is_new else 'Replaced'} {printable_name(written.path)} · "
             f"{counted(lines, 'line')} · {counted(written.size, 'byte')} · "

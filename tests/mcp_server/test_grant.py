@@ -1,5 +1,7 @@
 """What a grant allows: nothing that it does not say, and never what is denied."""
 
+import time
+
 import pytest
 from pydantic import ValidationError
 
@@ -117,11 +119,33 @@ def test_composed_and_decomposed_letters_are_denied_alike() -> None:
     assert not grant.may_read("GEHEIM-Ä/x")
 
 
-def test_no_grant_lets_policy_be_written() -> None:
-    grant = Grant(write=("**",), deny=())
-    assert grant.may_write(".git/config")
-    assert not grant.may_write(".workyard/agents/mine.yaml")
-    assert not grant.may_write(".WorkYard")
+@pytest.mark.parametrize("deny", [(), ("x",), (".git",)])
+def test_what_a_grant_denies_is_added_to_the_default(deny: tuple[str, ...]) -> None:
+    for grant in (
+        Grant(read=("**",), write=("**",), deny=deny),
+        Grant.from_values({"read": ["**"], "write": ["**"], "deny": list(deny)}),
+    ):
+        for path in (".git/config", ".workyard/agents/mine.yaml", ".WorkYard", ".env", *deny):
+            assert not grant.may_write(path)
+            assert not grant.may_read(path)
+        narrowed = grant.model_copy(update={"deny": (*grant.deny, "y")})
+        assert Grant.from_json(narrowed.model_dump_json()) == narrowed
+        assert narrowed.denies("y")
+
+
+@pytest.mark.parametrize(
+    ("glob", "path"),
+    [
+        ("**/**/**/**/**/**/**/x", "a/" * 200 + "y"),
+        ("*a*a*b", "a" * 250),
+        ("**/*a*a*b/x", "/".join(["a" * 250] * 16)),
+        ("**/a/**/a/**/x", "a/" * 250 + "y"),
+    ],
+)
+def test_no_glob_takes_long_to_match(glob: str, path: str) -> None:
+    started = time.monotonic()
+    assert not Grant(read=(glob,)).may_read(path)
+    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(
@@ -142,6 +166,14 @@ def test_no_grant_lets_policy_be_written() -> None:
         ('{"deny": ["[z-a]"]}', "not well formed"),
         ('{"limits": {"matches": 0}}', "limits.matches"),
         ('{"limits": {"match": 1}}', "limits.match"),
+        ('{"limits": {"matches": "5"}}', "limits.matches"),
+        ('{"limits": {"matches": true}}', "limits.matches"),
+        ('{"limits": {"call_s": Infinity}}', "limits.call_s"),
+        ('{"limits": {"call_s": NaN}}', "limits.call_s"),
+        ('{"deny": ["a"], "deny": []}', "'deny' stands there twice"),
+        ('{"read": ["*a*a*a*a*b"]}', "at most 3 '*'"),
+        ('{"read": ["**/a/**/a/**/a/**"]}', "at most 3 '*'"),
+        ('{"read": ["\\ud800"]}', "lone surrogate"),
     ],
 )
 def test_a_broken_grant_is_one_clear_error(text: str, says: str) -> None:

@@ -220,3 +220,16 @@ def test_the_process_ends_with_the_codes_of_main() -> None:
     assert done.stderr == (
         "python -m mcp_server: Root 'no/such/root' cannot be opened: No such file or directory.\n"
     )
+
+
+def test_a_grant_file_below_the_root_is_refused(
+    yard: Yard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A caller could write there what it may do after the next start."""
+    yard.write("grant.json", "{}")
+    yard.link("link.json", yard.outside / "grant.json")
+    (yard.outside / "grant.json").write_text("{}")
+    (yard.outside / "in.json").symlink_to(yard.root / "grant.json")
+    for file in (yard.root / "grant.json", yard.root / "link.json", yard.outside / "in.json"):
+        assert main(["--root", str(yard.root), "--grant", str(file)]) == 2
+        assert "lies below the root" in capfd.readouterr().err

@@ -11,6 +11,7 @@ from mcp_server.errors import (
     InvalidInputError,
     LimitError,
     NotFoundError,
+    NotTextError,
     PatternError,
     PermissionDeniedError,
     ServerError,
@@ -292,3 +293,92 @@ def test_ripgrep_is_the_one_installed_beside_this_python() -> None:
     program = find_ripgrep()
     assert program is not None
     assert os.stat(program).st_mode & stat.S_IXUSR
+
+
+@pytest.mark.parametrize("deny", [(), ("secret/plan",)])
+async def test_a_full_output_does_not_tell_what_other_files_hold(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, deny: tuple[str, ...]
+) -> None:
+    """Otherwise a caller fills the output to its brim and asks for one more letter at a time."""
+    monkeypatch.setattr(search, "MAX_OUTPUT_BYTES", 100_000)
+    yard.write("docs/{odd}.txt", "mark\n" * 900)
+    grant = Grant(read=("**",) if deny else ("docs/**",), deny=deny)
+    answers = []
+    async with Workspace.open(yard.root, grant) as workspace:
+        for lines in (0, 1, 1000, 10_000):
+            yard.write("secret/plan", "mark\n" * lines + "mark" * lines)
+            yard.write("aaa/secret/plan" if not deny else "secret/plan", "mark\n" * lines)
+            for size in (100, 2000):
+                yard.write("docs/z.txt", "mark\n" * size)
+                answers.append((size, await workspace.search(Query(pattern="mark"))))
+    assert [answer.is_complete for _, answer in answers[:2]] == [False, False]
+    assert answers == answers[:2] * 4
+
+
+async def test_a_large_file_that_may_not_be_read_hides_no_match(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MAX_OUTPUT_BYTES", 1_000_000)
+    yard.write("a.log", "main" * 3_000_000)
+    yard.write("b.log", "main\n" * 100_000)
+    async with Workspace.open(yard.root, Grant(read=("src/**",))) as workspace:
+        assert await found(workspace, "main") == ["src/app.py:1:def main():"]
+
+
+@pytest.mark.parametrize("pattern", [r"foo\nbar", r"\r?\n", "foo\nbar"])
+async def test_a_line_break_in_a_pattern_is_told_however_it_is_written(
+    workspace: Workspace, pattern: str
+) -> None:
+    with pytest.raises(PatternError, match="holds a line break"):
+        await found(workspace, pattern)
+
+
+async def test_an_endless_pattern_is_refused_by_its_length(workspace: Workspace) -> None:
+    for query in (Query(pattern="x" * 10_001), Query(pattern="x", glob="*" * 200_000)):
+        with pytest.raises(LimitError) as refused:
+            await workspace.search(query)
+        assert refused.value.unit == "characters"
+        assert len(str(refused.value)) < 200
+
+
+async def test_a_pattern_takes_only_so_much_memory(
+    yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yard.write("words.txt", ("the quick brown \u4e2d fox " * 40 + "\n") * 100)
+    with pytest.raises(PatternError, match="too large"):
+        await found(workspace, r"(\w{100}){30}")
+    monkeypatch.setattr(search, "_MAX_MEMORY_BYTES", 30_000_000)
+    yard.write("line.txt", "a" * 90_000_000)
+    with pytest.raises(LimitError, match="too much memory"):
+        await found(workspace, "b$")
+
+
+async def test_a_file_that_is_too_large_to_search_says_not_to_try_again(
+    yard: Yard, workspace: Workspace
+) -> None:
+    with (yard.root / "sparse").open("wb") as file:
+        file.truncate(1 << 30)
+    for attempt in (
+        lambda: workspace.search(Query(pattern="x", path="sparse")),
+        lambda: workspace.read_text("sparse"),
+    ):
+        with pytest.raises(LimitError, match="work without it"):
+            await attempt()
+
+
+async def test_a_named_binary_file_is_told_to_be_one(yard: Yard, workspace: Workspace) -> None:
+    yard.write("bin", b"main\n\0\1\x1b[31m main\n")
+    yard.write("utf16.txt", "\ufeffmain\n".encode("utf-16-le"))
+    with pytest.raises(NotTextError, match="'bin' is binary"):
+        await found(workspace, "main", path="bin")
+    assert len(await found(workspace, "main", path="utf16.txt")) == 1
+
+
+async def test_gitignore_counts_below_its_directory_too(yard: Yard, workspace: Workspace) -> None:
+    if not workspace.confinement.is_on:
+        pytest.skip("only the kernel can keep ripgrep from the ignore files above the root")
+    (yard.root.parent / ".gitignore").write_text("*.py\n")
+    yard.write(".gitignore", "node_modules/\n/src/gen.py\n")
+    yard.write("src/node_modules/x.js", "main")
+    yard.write("src/gen.py", "main")
+    assert await found(workspace, "main", path="src") == ["src/app.py:1:def main():"]

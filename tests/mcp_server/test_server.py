@@ -162,10 +162,10 @@ async def test_every_error_of_ours_has_its_translation(
 async def test_a_bug_is_logged_with_its_traceback_and_generic_outside(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(self: Workspace, path: str) -> None:
+    async def broken(self: Workspace, path: str, view: object) -> None:
         raise RuntimeError(f"{SECRET} at {path}")
 
-    monkeypatch.setattr(Workspace, "read_text", broken)
+    monkeypatch.setattr(Workspace, "view_text", broken)
     async with connected(yard) as client:
         with pytest.raises(MCPError) as raised:
             await client.call_tool("read_file", {"path": "src/app.py"})

@@ -1,9 +1,12 @@
 """What a caller reads: the shape of each tool's answer, to the letter."""
 
 import os
+import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mcp_server.errors import InvalidInputError, LimitError, NotAFileError
@@ -238,3 +241,85 @@ def test_every_tool_of_the_grant_is_there_and_described_for_a_model() -> None:
     assert (
         sum(len(str(tool.input_schema)) + len(tool.description) for tool in TOOLS.values()) < 4000
     )
+
+
+async def test_an_optional_argument_of_null_is_left_out(workspace: Workspace) -> None:
+    assert "lines 1-2" in await call(
+        workspace, "read_file", path="src/app.py", offset=None, limit=None
+    )
+    options = dict.fromkeys(["path", "glob", "ignore_case", "literal"])
+    assert "src/app.py:1" in await call(workspace, "grep", pattern="main", **options)
+    assert ". · 2 entries" in await call(workspace, "list_directory", path=None, depth=None)
+    with pytest.raises(InvalidInputError, match="'path' of tool 'read_file' is None"):
+        await call(workspace, "read_file", path=None)
+
+
+async def test_a_slash_means_the_root(workspace: Workspace) -> None:
+    assert ". · 2 entries" in await call(workspace, "list_directory", path="/")
+    assert "src/app.py:1" in await call(workspace, "grep", pattern="def main", path="/")
+
+
+async def test_an_answer_has_only_so_many_bytes_and_counts_the_rest(
+    yard: Yard, workspace: Workspace
+) -> None:
+    folder = "/".join(["n" * 250] * 8)
+    yard.write(f"{folder}/f.txt", "needle\n" * 100)
+    for number in range(99):
+        yard.write(f"{folder}/{number}", "x")
+    listing = await call(workspace, "list_directory", path=folder)
+    matches = await call(workspace, "grep", pattern="needle")
+    for answer, header in ((listing, " · 24 entries"), (matches, "24 matches in 1 file")):
+        assert len(answer.encode()) < 53_000
+        first, *rows, last = answer.split("\n")
+        assert (first.endswith(header), len(rows)) == (True, 24)
+        assert last.startswith("… 76 more ")
+
+
+async def test_no_control_character_of_a_file_reaches_a_terminal(
+    yard: Yard, workspace: Workspace
+) -> None:
+    yard.write("odd.txt", "needle\t\x1b[31m\r\x07ä\n")
+    assert await call(workspace, "grep", pattern="needle") == (
+        "1 match in 1 file\nodd.txt:1:needle\t\\x1b[31m\\x0d\\x07ä"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("read_file", {"k" * 10_000_000: 1}), ("list_directory", {"depth": "x" * 10_000_000})],
+)
+def test_a_long_argument_is_refused_in_short(name: ToolName, arguments: dict[str, object]) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        TOOLS[name].parse(arguments)
+    assert len(str(refused.value)) < 300
+
+
+async def test_a_long_pattern_is_not_echoed_at_length(workspace: Workspace) -> None:
+    assert await call(workspace, "grep", pattern="q" * 500) == (
+        f"No matches for '{'q' * 80}'… under '.'."
+    )
+
+
+async def test_a_page_of_a_large_file_is_made_off_the_event_loop(
+    yard: Yard, workspace: Workspace
+) -> None:
+    yard.write("big.txt", "ab\n" * 3_300_000)
+    gaps: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            started = time.monotonic()
+            await anyio.sleep(0.001)
+            gaps.append(time.monotonic() - started)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        async with anyio.create_task_group() as reads:
+            for offset in (1, 3_000_000, -1, 1_600_000, 5, 6, 7, 8):
+                reads.start_soon(
+                    partial(call, workspace, "read_file", path="big.txt", offset=offset)
+                )
+        tasks.cancel_scope.cancel()
+    assert max(gaps) < 1
+    shown = await call(workspace, "read_file", path="big.txt", offset=3_299_999)
+    assert shown.split("\n")[1:] == ["3299999\tab", "3300000\tab"]

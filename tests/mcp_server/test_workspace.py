@@ -1,8 +1,11 @@
 """Reading and writing as far as the grant goes, and only files."""
 
+import errno
 import os
+import random
 import socket
 import stat
+import struct
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,11 +25,12 @@ from mcp_server.errors import (
     UnavailableError,
 )
 from mcp_server.fence.confinement import Confinement
+from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.files import Files
 from mcp_server.fence.grant import Grant, Limits
 from mcp_server.fence.openers import Opener
 from mcp_server.fence.search import Query
-from mcp_server.fence.workspace import Workspace
+from mcp_server.fence.workspace import MAX_WORKERS, Workspace
 from tests.mcp_server.conftest import SECRET, Yard
 
 START_S = 20
@@ -314,7 +318,7 @@ async def test_a_missing_file_outside_the_grant_is_refused_not_missing(yard: Yar
 async def test_a_call_over_its_time_is_a_limit_error(yard: Yard) -> None:
     for number in range(300):
         yard.write(f"many/{number}/file.txt", "x\n" * 100)
-    grant = Grant.full().model_copy(update={"limits": Limits(call_s=0.001)})
+    grant = Grant.full().model_copy(update={"limits": Limits(call_s=0.02)})
     async with Workspace.open(yard.root, grant) as workspace:
         with pytest.raises(LimitError, match="took longer than") as late:
             await workspace.search(Query(pattern="x"))
@@ -325,7 +329,7 @@ async def test_a_thread_that_hangs_does_not_hang_its_caller(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
-    monkeypatch.setattr(Files, "read", lambda self, path: released.wait(START_S))
+    monkeypatch.setattr(Files, "read", lambda self, path, deadline: released.wait(START_S))
     grant = Grant.full().model_copy(update={"limits": Limits(call_s=0.05)})
     async with Workspace.open(yard.root, grant) as workspace:
         with anyio.fail_after(START_S / 2), pytest.raises(LimitError):
@@ -372,3 +376,161 @@ async def test_every_refusal_is_an_error_of_ours(workspace: Workspace) -> None:
     for path in ("", "\0", "x" * 300, "src/app.py/x", "~", "C:\\x", "\ud800", "a/../../b", " "):
         with pytest.raises(ServerError):
             await workspace.read_text(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "zz/../" * 600 + "a.txt",
+        "zz/" * 1300 + "a",
+        "zz/../" * 9 + "a",
+        "a/" * 255 + "a",
+        "\0" + "p" * 10_000_000,
+        "\ud800" * 5000,
+    ],
+)
+async def test_a_path_made_to_take_long_is_refused_at_once(workspace: Workspace, path: str) -> None:
+    with anyio.fail_after(1):
+        for attempt in (
+            lambda: workspace.read_text(path),
+            lambda: workspace.write_text(path, "x"),
+            lambda: workspace.list_directory(path),
+        ):
+            with pytest.raises(InvalidInputError) as refused:
+                await attempt()
+            assert len(str(refused.value)) < 800
+
+
+async def test_the_longest_path_is_answered_soon(yard: Yard, opener: Opener) -> None:
+    yard.write("d/" * 100 + "x")
+    async with Workspace.open(yard.root, Grant.full(), opener=opener) as workspace:
+        with anyio.fail_after(1):
+            for path in ("zz/" * 120 + "../" * 120, "d/" * 100 + "zz/" * 70 + "../" * 70):
+                with pytest.raises(NotFoundError):
+                    await workspace.read_text(path + "a")
+
+
+async def test_a_read_and_a_write_stop_at_the_deadline(yard: Yard) -> None:
+    yard.write("big", "x" * 9_000_000)
+    async with Workspace.open(yard.root, Grant.full()) as workspace:
+        deadline = Deadline(0)
+        files = workspace._files
+        for attempt in (
+            lambda: files.read("big", deadline),
+            lambda: files.write("new/file", "x", deadline),
+        ):
+            with pytest.raises(LimitError):
+                attempt()
+    assert not (yard.root / "new").exists()
+
+
+async def test_a_call_that_never_had_its_turn_is_told_that_the_server_is_busy(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(Files, "read", lambda self, path, deadline: released.wait(START_S))
+    grant = Grant.full().model_copy(update={"limits": Limits(call_s=0.3)})
+    errors: list[str] = []
+    async with Workspace.open(yard.root, grant) as workspace:
+
+        async def read() -> None:
+            with pytest.raises(LimitError) as late:
+                await workspace.read_text("src/app.py")
+            errors.append(str(late.value))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(MAX_WORKERS + 2):
+                tasks.start_soon(read)
+        released.set()
+    assert sum("took longer" in each for each in errors) == MAX_WORKERS
+    assert sum("server is busy" in each for each in errors) == 2
+
+
+async def test_a_missing_name_among_thousands_is_answered_soon(
+    yard: Yard, workspace: Workspace
+) -> None:
+    letters = random.Random(1)
+    for number in range(2000):
+        yard.write("many/" + "".join(letters.choices("ab", k=95 if number % 2 else 195)))
+    with anyio.fail_after(2):
+        for name in ("ab" * 97, "ab" * 48):
+            with pytest.raises(NotFoundError):
+                await workspace.read_text(f"many/{name}")
+
+
+async def test_a_long_name_is_not_echoed_at_length(workspace: Workspace) -> None:
+    for path in ("y" * 250, "nope/" + "y" * 250, ".env/" + "y" * 250, "../" + "y" * 250):
+        with pytest.raises(ServerError) as refused:
+            await workspace.read_text(path)
+        assert len(str(refused.value)) < 400
+        assert "y" * 100 not in str(refused.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_a_replaced_file_keeps_its_owner_and_group(yard: Yard, workspace: Workspace) -> None:
+    os.chown(yard.root / "src/app.py", 1234, 2345)
+    (yard.root / "src/app.py").chmod(0o640)
+    await workspace.write_text("src/app.py", "new")
+    state = (yard.root / "src/app.py").stat()
+    assert (state.st_uid, state.st_gid, state.st_mode & 0o7777) == (1234, 2345, 0o640)
+
+
+@pytest.mark.parametrize(("mode", "left"), [(0o664, 0o644), (0o604, 0o600), (0o777, 0o777)])
+async def test_a_group_that_cannot_be_kept_lets_nobody_else_in(
+    yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, mode: int, left: int
+) -> None:
+    def refused(fd: int, uid: int, gid: int) -> None:
+        raise PermissionError(errno.EPERM, "not yours")
+
+    monkeypatch.setattr(os, "fchown", refused)
+    (yard.root / "src/app.py").chmod(mode)
+    await workspace.write_text("src/app.py", "new")
+    assert (yard.root / "src/app.py").stat().st_mode & 0o7777 == left
+
+
+async def test_a_replaced_file_keeps_its_access_list(yard: Yard, workspace: Workspace) -> None:
+    file = yard.root / "src/app.py"
+    nobody = 0xFFFFFFFF
+    entries = ((1, 6, nobody), (2, 6, 1234), (4, 0, nobody), (16, 6, nobody), (32, 0, nobody))
+    access_list = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in entries)
+    try:
+        os.setxattr(file, "system.posix_acl_access", access_list)
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error}")
+    await workspace.write_text("src/app.py", "new")
+    assert os.getxattr(file, "system.posix_acl_access") == access_list
+    assert file.stat().st_mode & 0o777 == 0o660
+
+
+async def test_a_file_to_write_cannot_end_in_a_slash(workspace: Workspace) -> None:
+    with pytest.raises(NotAFileError, match="'new/' ends in '/'"):
+        await workspace.write_text("new/", "x")
+
+
+async def test_a_name_is_taken_as_a_listing_shows_it(yard: Yard, workspace: Workspace) -> None:
+    Path(os.fsdecode(os.fsencode(yard.root) + b"/docs/caf\xe9.txt")).write_text("needle")
+    yard.write("docs/a\\xe9", "literal")
+    assert (await workspace.read_text(r"docs/caf\xe9.txt")).text == "needle"
+    assert not (await workspace.write_text(r"docs/caf\xe9.txt", "new")).is_new
+    assert (await workspace.read_text(r"docs/a\xe9")).text == "literal"
+    with pytest.raises(NotFoundError, match=r"'docs' holds 'caf\\xe9.txt'\.$"):
+        await workspace.read_text("docs/caf.txt")
+
+
+async def test_what_killed_writes_left_is_out_of_reach_and_removed(yard: Yard) -> None:
+    old, new = ".workyard-0123456789ab.tmp", ".workyard-ba9876543210.tmp"
+    for name in (old, new, ".workyard-mine.tmp"):
+        yard.write(f"src/{name}", "half")
+        os.utime(yard.root / "src" / name, (0, 0))
+    os.utime(yard.root / "src" / new)
+    grant = Grant(read=("**",), write=("**",), deny=("x",))
+    async with Workspace.open(yard.root, grant) as workspace:
+        for attempt in (workspace.read_text(f"src/{old}"), workspace.write_text(f"src/{old}", "")):
+            with pytest.raises(PermissionDeniedError):
+                await attempt
+        await workspace.write_text("src/app.py", "new")
+    assert sorted(os.listdir(yard.root / "src")) == [
+        ".workyard-ba9876543210.tmp",
+        ".workyard-mine.tmp",
+        "app.py",
+    ]
