@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import Any  # the deps of a spec's agent are a plain mapping or None; its output too
+from typing import (
+    Any,
+    cast,
+)  # the deps of a spec's agent are a plain mapping or None; its output too
 
 import jsonschema
 from pydantic import JsonValue
@@ -13,6 +16,7 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.settings import ModelSettings
+from pydantic_handlebars import HandlebarsError
 
 from orchestrator.capabilities import CAPABILITIES, Budget, capabilities_at
 from orchestrator.connections import WorkspaceConnection
@@ -23,6 +27,7 @@ from orchestrator.spec_source import Place
 from orchestrator.specs import Spec
 
 WorkyardAgent = Agent[Any, JsonValue]
+CapabilityTypes = Sequence[type[AbstractCapability[Any]]]
 
 RETRIES = 3
 """How often a model may name a tool that is not there, or answer out of form, in one go. Pydantic
@@ -52,25 +57,42 @@ def build_agent(
     Raises:
         SpecError: If a capability is unknown or its arguments do not fit.
     """
-    types = capabilities_at(connection)
+    return _build(spec, model, capabilities_at(connection), model_timeout_s=model_timeout_s)
+
+
+def check_spec(spec: Spec) -> None:
+    """Refuse a spec that no agent can be built from; no model and no workspace is needed.
+
+    Raises:
+        SpecError: With file, line and field.
+    """
+    _build(spec, TestModel(), CAPABILITIES, model_timeout_s=1)
+
+
+def _build(
+    spec: Spec, model: Model, types: CapabilityTypes, *, model_timeout_s: float
+) -> WorkyardAgent:
     check_capabilities(spec, types)
-    parsed = AgentSpec.from_dict(dict(spec.values))
     limits: list[AbstractCapability[Any]] = [] if _has_budget(spec) else [Budget()]
-    own_timeout = (parsed.model_settings or {}).get("timeout", model_timeout_s)
-    agent: WorkyardAgent = Agent.from_spec(
-        parsed,
-        custom_capability_types=types,
-        model=model,
-        model_settings=ModelSettings(timeout=own_timeout),
-        retries=RETRIES if spec.document.retries is None else None,
-        capabilities=limits,
-    )
-    if spec.document.output_schema is not None:
-        _enforce(agent, spec.document.output_schema)
+    own_timeout = (spec.document.model_settings or {}).get("timeout", model_timeout_s)
+    try:
+        parsed = AgentSpec.from_dict(dict(spec.values))
+        agent: WorkyardAgent = Agent.from_spec(
+            parsed,
+            custom_capability_types=types,
+            model=model,
+            model_settings=cast(ModelSettings, {"timeout": own_timeout}),
+            retries=RETRIES if spec.document.retries is None else None,
+            capabilities=limits,
+        )
+        if spec.document.output_schema is not None:
+            _enforce(agent, spec.document.output_schema)
+    except (UserError, ValueError, KeyError, TypeError, HandlebarsError) as error:
+        raise spec.error(" ".join(str(error).split()), ()) from error
     return agent
 
 
-def check_capabilities(spec: Spec, types: Sequence[type[AbstractCapability[Any]]]) -> None:
+def check_capabilities(spec: Spec, types: CapabilityTypes) -> None:
     """Refuse a spec with a capability that cannot be made, and say on which line it stands.
 
     Each is built alone, by Pydantic AI itself: its error for the whole spec names no place.
@@ -111,15 +133,6 @@ def _check_arguments(
 def _hint(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there is: {', '.join(known)}."
-
-
-def check_spec(spec: Spec) -> None:
-    """Refuse a spec that no agent can be built from; no model and no workspace is needed.
-
-    Raises:
-        SpecError: With file, line and field.
-    """
-    check_capabilities(spec, CAPABILITIES)
 
 
 def _has_budget(spec: Spec) -> bool:

@@ -1,6 +1,7 @@
 """The composition root: the one place that constructs and wires."""
 
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from orchestrator.errors import InvalidInputError
 from orchestrator.events import RecordedEvent
 from orchestrator.models import choose_model
 from orchestrator.runner import RunHandle, Runner, RunRequest, RunResult
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, load_settings
 from orchestrator.specs import Spec
+from orchestrator.store.database import sqlite_file
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import open_store
 
@@ -63,7 +65,7 @@ class Orchestrator:
         cls,
         root: str | Path = ".",
         *,
-        specs: Path | None = None,
+        specs: str | Path | None = None,
         settings: Settings | None = None,
         connect: Connect = StdioConnection,
     ) -> AsyncGenerator[Self]:
@@ -80,9 +82,10 @@ class Orchestrator:
             InvalidInputError: If root or specs are not directories.
             StoreUnavailableError: If the record cannot be opened.
         """
-        settings = settings or Settings()
+        settings = settings or load_settings()
+        specs = None if specs is None else Path(specs)
         place = resolve_root(root)
-        connection = connect(place, _own_paths(place, settings))
+        connection = connect(place, _own_paths(place, settings, specs))
         async with open_store(settings.effective_database_url) as store:
             runner = Runner(store)
             catalogue = open_catalogue(settings, specs)
@@ -98,6 +101,10 @@ class Orchestrator:
         Raises:
             OrchestratorError: If the run cannot begin; nothing has been recorded then.
         """
+        unknown = options.keys() - RunOptions.__annotations__.keys()
+        if unknown:
+            known = ", ".join(RunOptions.__annotations__)
+            raise TypeError(f"A run has no option {min(unknown)!r}; it has {known}.")
         _check_prompt(prompt)
         spec = self.agents.get(agent)
         inputs = spec.complete_inputs(options.get("inputs") or {})
@@ -181,8 +188,11 @@ def resolve_root(root: str | Path) -> Path:
     Raises:
         InvalidInputError: If it is none.
     """
+    if not str(root):
+        raise InvalidInputError("The root is empty; name a directory, '.' for the current one.")
     try:
         place = Path(root).expanduser().resolve()
+        str(place).encode()
         usable = place.is_dir()
     except (OSError, RuntimeError, ValueError) as error:
         raise InvalidInputError(f"The root {str(root)!r} cannot be used: {error}.") from None
@@ -205,8 +215,20 @@ def _check_prompt(prompt: str) -> None:
         ) from None
 
 
-def _own_paths(root: Path, settings: Settings) -> tuple[str, ...]:
-    """Return what of ours lies under the root: no agent reads or writes its own record or specs."""
-    ours = (settings.data_dir.resolve(), settings.config_dir.resolve())
-    below = (path.relative_to(root).as_posix() for path in ours if path.is_relative_to(root))
-    return tuple("**" if path == "." else path for path in below)
+def _own_paths(root: Path, settings: Settings, specs: Path | None) -> tuple[str, ...]:
+    """Return globs for what of ours lies under the root: no agent changes record or specs."""
+    ours = [settings.data_dir, settings.config_dir]
+    if specs is not None:
+        ours.append(specs)
+    database = sqlite_file(settings.effective_database_url)
+    if database is not None:
+        ours += [
+            database.with_name(database.name + end) for end in ("", "-journal", "-wal", "-shm")
+        ]
+    places = [path.expanduser().resolve() for path in ours]
+    below = [path.relative_to(root).as_posix() for path in places if path.is_relative_to(root)]
+    return tuple("**" if path == "." else _as_glob(path) for path in below)
+
+
+def _as_glob(path: str) -> str:
+    return re.sub(r"[\[*?]", r"[\g<0>]", path)

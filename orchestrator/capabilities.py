@@ -99,6 +99,8 @@ class Budget(AbstractCapability[Any]):
     cost_usd: float | str | None = None
 
     def __post_init__(self) -> None:
+        if self.requests is None:
+            raise ValueError("requests must be a number above 0; it is what bounds every model")
         self._limits = {
             "requests": _positive("requests", self.requests),
             "tokens": _positive("total_tokens", self.total_tokens),

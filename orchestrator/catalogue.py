@@ -1,5 +1,6 @@
 """Where agents are found: directories of spec files, the first that has a name wins."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +43,12 @@ class Catalogue:
 
     def _files(self) -> Iterator[Path]:
         for directory in self.directories:
-            if directory.is_dir():
-                yield from sorted(f for f in directory.iterdir() if f.suffix in _SUFFIXES)
+            try:
+                found = sorted(directory.iterdir()) if directory.is_dir() else []
+            except OSError as error:
+                problem = f"the directory cannot be read: {error.strerror}."
+                raise SpecError(problem, file=directory) from None
+            yield from (file for file in found if file.suffix in _SUFFIXES)
 
 
 def load_agent_file(file: Path) -> Spec:
@@ -68,6 +73,6 @@ def open_catalogue(settings: Settings, specs: Path | None = None) -> Catalogue:
     own = settings.config_dir / "agents"
     if specs is None:
         return Catalogue((own, SHIPPED_SPECS))
-    if not specs.is_dir():
+    if not os.path.isdir(specs):
         raise SpecError("this is not a directory of specs.", file=specs)
     return Catalogue((specs, own, SHIPPED_SPECS))

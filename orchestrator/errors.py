@@ -121,13 +121,13 @@ class LeaseLostError(ConflictError):
 
 
 class HistoryUnreadableError(ConflictError):
-    """A stored message cannot be read; it stays where it is, and is not replaced by nothing."""
+    """A stored message or event cannot be read; it stays where it is and is not passed over."""
 
-    def __init__(self, session_id: str, seq: int) -> None:
+    def __init__(self, session_id: str, seq: int, *, what: str = "Message") -> None:
         self.session_id = session_id
         self.seq = seq
         super().__init__(
-            f"Message {seq} of session {session_id!r} cannot be read; the session cannot go on. "
+            f"{what} {seq} of session {session_id!r} cannot be read; the session cannot go on. "
             "Start a new one."
         )
 

@@ -32,7 +32,11 @@ from orchestrator.errors import (
     OrchestratorError,
     WorkspaceUnavailableError,
 )
-from orchestrator.models import PROVIDERS
+
+_SECRET_ENDINGS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+
+MIN_SECRET_CHARS = 6
+"""What is shorter is no secret, and stands in every other word."""
 
 MAX_DETAIL_CHARS = 300
 """A provider's own words are quoted this far; some answer with a page of HTML."""
@@ -40,6 +44,13 @@ MAX_DETAIL_CHARS = 300
 
 def explain(error: BaseException, model: str) -> OrchestratorError | None:
     """Return the error to report for what broke a run, or None if it is a bug."""
+    known = _explained(error, model)
+    if known is not None:
+        known.args = (redact(str(known)),)
+    return known
+
+
+def _explained(error: BaseException, model: str) -> OrchestratorError | None:
     for cause in _causes(error):
         if isinstance(cause, OrchestratorError):
             return cause
@@ -50,12 +61,13 @@ def explain(error: BaseException, model: str) -> OrchestratorError | None:
 
 
 def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the text without the keys of any provider: some servers repeat the key they refuse."""
-    for provider in PROVIDERS:
-        for variable in provider.variables:
-            secret = environ.get(variable, "")
-            if variable.endswith("_KEY") and secret:
-                text = text.replace(secret, "***")
+    """Return the text without any secret of the environment.
+
+    Some servers repeat the key that they refuse, and not only keys of the providers we know.
+    """
+    for variable, secret in environ.items():
+        if variable.upper().endswith(_SECRET_ENDINGS) and len(secret) >= MIN_SECRET_CHARS:
+            text = text.replace(secret, "***")
     return text
 
 
@@ -71,7 +83,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _budget(error: BudgetExceededError, model: str) -> OrchestratorError:
     return LimitError(
-        f"{error} Raise it in the agent's spec, or ask for less.",
+        f"The budget of {error.limit} {error.unit} is used up: {error.actual} so far. "
+        "Raise it in the agent's spec, or ask for less.",
         limit=float(error.limit),
         actual=float(error.actual),
         unit=error.unit,
@@ -85,15 +98,26 @@ def _model(what: str, advice: str) -> Callable[[ModelAPIError, str], Orchestrato
         said = _said(error)
         quoted = f": {said}" if said else ""
         text = f"Model {model!r} {what}{status}{quoted.rstrip('.')}.{wait} {advice}"
-        return ModelUnavailableError(redact(text))
+        return ModelUnavailableError(text)
 
     return build
+
+
+def _connection(error: ModelConnectionError, model: str) -> OrchestratorError:
+    if error.phase == "read":
+        return _model("broke off in the middle of its answer", "Try again.")(error, model)
+    return _model("cannot be reached", "Is its server running and its URL right?")(error, model)
 
 
 def _said(error: ModelAPIError) -> str:
     otherwise = "" if isinstance(error, ModelHTTPError) else str(error)
     text = " ".join((_message_in(error.body) or otherwise).split())
     return text if len(text) <= MAX_DETAIL_CHARS else text[:MAX_DETAIL_CHARS] + "…"
+
+
+def _first_sentence(error: BaseException) -> str:
+    """Return what an error says, without the advice for programmers that Pydantic AI adds."""
+    return str(error).partition(" Consider ")[0].partition(" See ")[0]
 
 
 def _message_in(body: object) -> str | None:
@@ -119,10 +143,10 @@ _TABLE: Mapping[type[BaseException], Callable[..., OrchestratorError]] = {
     ModelContextWindowExceededError: _model("got more than it can take", "Start a new session."),
     ModelTimeoutError: _model("did not answer in time", "Try again, or use another model."),
     ModelRequestTimeout: _model("did not answer in time", "Try again, or use another model."),
-    ModelConnectionError: _model("cannot be reached", "Is its server running and its URL right?"),
+    ModelConnectionError: _connection,
     ModelAPIError: _model("answered with an error", "Try again, or use another model."),
     UnexpectedModelBehavior: lambda error, model: ModelUnavailableError(
-        redact(f"Model {model!r} did not answer in a usable way: {error}")
+        f"Model {model!r} did not answer in a usable way: {_first_sentence(error)}"
     ),
     UserError: lambda error, model: InvalidInputError(f"Model {model!r} cannot do this: {error}"),
     MCPError: lambda error, model: WorkspaceUnavailableError(

@@ -40,9 +40,12 @@ from orchestrator.events import (
     ThinkingDelta,
     ToolCalled,
     ToolReturned,
+    Usage,
 )
+from orchestrator.store.additions import ClaimedRun
 from orchestrator.store.completion import uninterrupted
-from orchestrator.store.store import ClaimedRun, Store
+from orchestrator.store.store import Store
+from orchestrator.store.usage import used_by
 
 FLUSH_S = 0.2
 FLUSH_CHARS = 4096
@@ -80,6 +83,12 @@ class Recorder(AbstractCapability[Any]):
     def unwritten(self) -> Sequence[ModelMessage]:
         """Return the messages that are not on record yet: what a run that broke off leaves."""
         return self._messages[self._written :]
+
+    def used(self) -> Usage:
+        """Return what this run has used."""
+        past = self.run.conversation
+        tool_calls = self.usage.tool_calls - past.usage.tool_calls
+        return used_by(self._messages[len(past.messages) :], tool_calls=tool_calls)
 
     async def before_run(self, ctx: RunContext[Any]) -> None:
         """Take hold of the run's messages and usage, which Pydantic AI goes on adding to."""
@@ -139,9 +148,10 @@ class Recorder(AbstractCapability[Any]):
         """Write what has come in since the last time, in one transaction."""
         async with self._turn:
             self._end_text()
-            events, self._events = self._events, []
-            messages = self.unwritten()
+            events, messages = list(self._events), self.unwritten()
             await self.store.record(self.run, messages=messages, events=events)
+            # Not before: what could not be written is written with what comes next.
+            del self._events[: len(events)]
             self._written += len(messages)
             self._flushed_at = time.monotonic()
 

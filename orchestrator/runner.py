@@ -9,16 +9,20 @@ would end the run with its caller, and would wrap the caller's own exceptions.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import anyio
 from pydantic import JsonValue
-from pydantic_ai import CancellationToken, RunCancelled, RunUsage, UsageLimits
+from pydantic_ai import CancellationToken, RunCancelled, UsageLimits
+from pydantic_ai.messages import ModelResponse
 
 from orchestrator.agents import WorkyardAgent
 from orchestrator.errors import (
+    ModelUnavailableError,
     NotFoundError,
     OrchestratorError,
     RunCancelledError,
@@ -29,8 +33,9 @@ from orchestrator.failures import explain
 from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
 from orchestrator.specs import Spec
+from orchestrator.store.additions import ClaimedRun
 from orchestrator.store.completion import uninterrupted
-from orchestrator.store.store import LEASE_S, ClaimedRun, RunDraft, Store
+from orchestrator.store.store import LEASE_S, RunDraft, Store
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +61,8 @@ class RunHandle:
     model: str
     token: CancellationToken = field(default_factory=CancellationToken)
     task: asyncio.Task[None] | None = None
+    connecting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    """Ends the wait for the workspace's server, which the token does not reach."""
     ended: anyio.Event = field(default_factory=anyio.Event)
     last_event: RunEnded | None = None
     error: OrchestratorError | None = None
@@ -123,10 +130,18 @@ class Runner:
         handle.task = asyncio.create_task(self._live(handle, request), name=f"run {claimed.id}")
         return handle
 
-    def follow(self, handle: RunHandle) -> AsyncIterator[RecordedEvent]:
+    async def follow(self, handle: RunHandle) -> AsyncIterator[RecordedEvent]:
         """Yield a run's events from its first to its last, as they come."""
         run = handle.claimed
-        return self.store.sessions.follow(run.session_id, run_id=run.id, after=run.first_seq - 1)
+        events = self.store.sessions.follow(
+            run.session_id,
+            run_id=run.id,
+            after=run.first_seq - 1,
+            # A run whose end could not be written has none to wait for.
+            is_over=handle.ended.is_set,
+        )
+        async for recorded in events:
+            yield recorded
 
     async def cancel(self, run_id: str) -> None:
         """Stop a run and wait until that is on record.
@@ -138,6 +153,7 @@ class Runner:
         if handle is None:
             raise NotFoundError("run under way", run_id, known=self._running)
         handle.token.cancel()
+        handle.connecting.cancel()
         await handle.ended.wait()
 
     async def close(self) -> None:
@@ -152,10 +168,20 @@ class Runner:
             await self._settle(handle, recorder, outcome)
         except Exception as error:  # whoever waits must be told, also of a bug of ours
             _log.error("Run %s could not be written to its end: %s", handle.claimed.id, error)
-            handle.error = _failure(error, request.model).error
+            await self._give_up(handle, _failure(error, request.model))
         finally:
+            if handle.last_event is None and handle.error is None:  # the event loop ends
+                handle.error = RunCancelledError("The run was given up.")
             del self._running[handle.claimed.id]
             handle.ended.set()
+
+    async def _give_up(self, handle: RunHandle, outcome: "_Outcome") -> None:
+        """Write the end alone, when the whole could not be written: the session must be free."""
+        handle.error = outcome.error
+        try:
+            await self.store.end(handle.claimed, _ended(outcome, Usage()), session_usage=None)
+        except OrchestratorError as error:
+            _log.error("Run %s stays open until its lease lapses: %s", handle.claimed.id, error)
 
     async def _attended(
         self, handle: RunHandle, request: RunRequest, recorder: Recorder
@@ -176,14 +202,7 @@ class Runner:
             await self.store.renew_lease(run)
 
     async def _settle(self, handle: RunHandle, recorder: Recorder, outcome: "_Outcome") -> None:
-        before = handle.claimed.conversation.usage
-        ended = RunEnded(
-            status=outcome.status,
-            output=outcome.output,
-            usage=_difference(before, recorder.usage),
-            error_code=outcome.error.code if outcome.error else None,
-            error_text=str(outcome.error) if outcome.error else None,
-        )
+        ended = _ended(outcome, recorder.used())
         await recorder.flush()
         await self.store.end(
             handle.claimed,
@@ -202,9 +221,18 @@ class _Outcome:
     error: OrchestratorError | None = None
 
 
+def _cancelled() -> _Outcome:
+    return _Outcome(RunStatus.CANCELLED, error=RunCancelledError("The run was cancelled."))
+
+
 async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -> _Outcome:
     try:
-        async with request.agent:  # closes the model's connections and the workspace's server
+        async with AsyncExitStack() as stack:
+            with handle.connecting:
+                # Leaving it closes the model's connections and the workspace's server.
+                await stack.enter_async_context(request.agent)
+            if handle.connecting.cancelled_caught:
+                return _cancelled()
             result = await request.agent.run(
                 request.prompt,
                 conversation=handle.claimed.conversation,
@@ -215,10 +243,32 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
                 cancellation_token=handle.token,
             )
     except RunCancelled:
-        return _Outcome(RunStatus.CANCELLED, error=RunCancelledError("The run was cancelled."))
+        return _cancelled()
     except Exception as error:  # whatever ends a run goes on its record, bugs of ours included
         return _failure(error, request.model)
-    return _Outcome(RunStatus.SUCCEEDED, output=result.output)
+    if _was_cut_off(result.response):
+        text = f"Model {request.model!r} ended its answer without saying that it was complete."
+        return _Outcome(RunStatus.FAILED, error=ModelUnavailableError(f"{text} Try again."))
+    return _Outcome(RunStatus.SUCCEEDED, output=_as_json(result.output))
+
+
+def _was_cut_off(response: ModelResponse) -> bool:
+    """Say whether an answer stops short, as when a proxy loses the provider.
+
+    Pydantic AI takes such a stream for complete. These providers always give a reason for the end;
+    `tests/wire/test_failures.py` holds that its absence is the sign.
+    """
+    if response.provider_name not in ("anthropic", "google", "google-cloud", "openai", "ollama"):
+        return False
+    return "finish_reason" not in (response.provider_details or {})
+
+
+def _as_json(output: JsonValue) -> JsonValue:
+    """Return an answer with null for what JSON has no word for: NaN and the infinities."""
+    if isinstance(output, str):
+        return output
+    plain: JsonValue = json.loads(json.dumps(output), parse_constant=lambda _: None)
+    return plain
 
 
 def _failure(error: Exception, model: str) -> _Outcome:
@@ -229,9 +279,11 @@ def _failure(error: Exception, model: str) -> _Outcome:
     return _Outcome(RunStatus.FAILED, error=known)
 
 
-def _difference(before: RunUsage, after: RunUsage) -> Usage:
-    counts = ("requests", "tool_calls", "input_tokens", "cache_read_tokens", "output_tokens")
-    cost = None if after.cost is None else after.cost - (before.cost or 0)
-    return Usage(
-        cost=cost, **{name: getattr(after, name) - getattr(before, name) for name in counts}
+def _ended(outcome: _Outcome, usage: Usage) -> RunEnded:
+    return RunEnded(
+        status=outcome.status,
+        output=outcome.output,
+        usage=usage,
+        error_code=outcome.error.code if outcome.error else None,
+        error_text=str(outcome.error) if outcome.error else None,
     )

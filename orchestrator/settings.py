@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from orchestrator.errors import InvalidInputError
 
 _DIRS = platformdirs.PlatformDirs("workyard", appauthor=False)
 
@@ -28,10 +30,32 @@ class Settings(BaseSettings):
     database_url: str | None = None
     """The record's database; by default SQLite, `workyard.db` in the data directory."""
 
-    model_timeout_s: float = Field(default=120.0, gt=0)
+    model_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """How long one request to a model may go without an answer."""
+
+    @field_validator("data_dir", "config_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        # Hosts and env files pass `~` on as it is.
+        return path.expanduser().absolute()
 
     @property
     def effective_database_url(self) -> str:
         """The database to use, as SQLAlchemy writes it."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'workyard.db'}"
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises:
+        InvalidInputError: If a variable holds what it cannot; it is named.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        variable = f"WORKYARD_{first['loc'][0]}".upper()
+        raise InvalidInputError(f"{variable} is {first['input']!r}: {first['msg']}.") from None
+    except RuntimeError as error:  # `~` of nobody
+        raise InvalidInputError(f"A WORKYARD_ directory cannot be used: {error}") from None

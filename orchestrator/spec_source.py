@@ -24,6 +24,9 @@ def parse(text: str, file: Path) -> tuple[dict[str, JsonValue], Mapping[Place, i
         SpecError: If the text is not YAML, not a mapping, or names a key twice.
     """
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            # A few hundred bytes of them can stand for gigabytes.
+            raise SpecError("a spec does not use YAML aliases ('*name').", file=file)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -36,7 +39,7 @@ def parse(text: str, file: Path) -> tuple[dict[str, JsonValue], Mapping[Place, i
     if not isinstance(node, yaml.MappingNode):
         raise SpecError("a spec is a mapping of keys to values.", file=file, line=1)
     lines: dict[Place, int] = {}
-    for place, line in _places(node, (), set()):
+    for place, line in _places(node, ()):
         if place in lines:
             raise SpecError("the key is there twice.", file=file, line=line, field=dotted(place))
         lines[place] = line
@@ -62,17 +65,14 @@ def line_of(place: Place, lines: Mapping[Place, int]) -> int | None:
     return lines.get(place)
 
 
-def _places(node: yaml.Node, place: Place, above: set[int]) -> Iterator[tuple[Place, int]]:
-    if id(node) in above:  # an alias to a node that it is itself part of
-        return
-    above = above | {id(node)}
+def _places(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*place, str(key.value))
             yield inner, key.start_mark.line + 1
-            yield from _places(value, inner, above)
+            yield from _places(value, inner)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             inner = (*place, index)
             yield inner, item.start_mark.line + 1
-            yield from _places(item, inner, above)
+            yield from _places(item, inner)

@@ -26,10 +26,23 @@ MAX_SPEC_BYTES = 256 * 1024
 """A spec is a page of text; anything of this size is not one."""
 
 _TEMPLATE = re.compile(r"(?<!\\)\{\{")
-_TEMPLATE_NAME = re.compile(r"(?<!\\)\{\{\{?\s*([A-Za-z_][\w.]*)\s*\}?\}\}")
+_TAG = re.compile(r"(?<!\\)\{\{\{?([^{}]*)\}?\}\}")
+_BLOCKS = ("if", "unless", "each", "with")
 
 CapabilityEntry = str | dict[str, JsonValue]
 """`Name`, `{Name: argument}` or `{Name: {argument: value}}`."""
+
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Retries(BaseModel):
+    """How often tools and the output may be tried again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    tools: Count | None = None
+    output: Count | None = None
 
 
 class SpecDocument(BaseModel):
@@ -45,9 +58,9 @@ class SpecDocument(BaseModel):
     deps_schema: dict[str, JsonValue] | None = None
     output_schema: dict[str, JsonValue] | None = None
     model_settings: dict[str, JsonValue] | None = None
-    retries: int | dict[str, int] | None = None
+    retries: Count | Retries | None = None
     end_strategy: Literal["graceful", "early", "exhaustive"] = "graceful"
-    tool_timeout: float | None = None
+    tool_timeout: Annotated[float, Field(gt=0)] | None = None
     metadata: dict[str, JsonValue] | None = None
     capabilities: list[CapabilityEntry] = []
 
@@ -103,6 +116,12 @@ class Spec:
                 raise InputsError(f"Agent {self.name!r} takes no input {name!r}; {self._takes()}.")
         defaults = {n: s["default"] for n, s in self.inputs.items() if "default" in s}
         inputs = {**defaults, **given}
+        try:
+            json.dumps(inputs, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise InputsError(
+                f"An input of agent {self.name!r} is not valid Unicode text."
+            ) from None
         for name in sorted(self.required_inputs - inputs.keys()):
             about = self.inputs.get(name, {}).get("description", "no description")
             raise InputsError(f"Agent {self.name!r} needs the input {name!r} ({about}).")
@@ -207,7 +226,34 @@ def _check_templates(spec: Spec) -> None:
         if spec.document.deps_schema is None and _TEMPLATE.search(text):
             problem = "'{{' begins a template and there is no deps_schema; write '\\{{' for itself."
             raise spec.error(problem, place)
-        for name in _TEMPLATE_NAME.findall(text):
-            if name.split(".")[0] not in spec.inputs:
-                known = ", ".join(spec.inputs) or "none"
-                raise spec.error(f"'{{{{{name}}}}}' is not an input; inputs: {known}.", place)
+        if spec.document.deps_schema is not None:
+            _check_tags(spec, text, place)
+
+
+def _check_tags(spec: Spec, text: str, place: Place) -> None:
+    tags = _TAG.findall(text)
+    if len(tags) != len(_TEMPLATE.findall(text)):
+        raise spec.error("a template that begins with '{{' does not end with '}}'.", place)
+    for tag in tags:
+        words = tag.split()
+        is_block = bool(words) and words[0].removeprefix("#") in _BLOCKS and tag.startswith("#")
+        if tag.startswith("/") or words == ["else"]:
+            continue
+        names = words[1:] if is_block else words
+        if len(names) != 1:
+            problem = (
+                f"'{{{{{tag}}}}}' is not understood; a template is '{{{{name}}}}' of an input."
+            )
+            raise spec.error(problem, place)
+        _check_name(spec, names[0], place, must_have_value=not is_block)
+
+
+def _check_name(spec: Spec, name: str, place: Place, *, must_have_value: bool) -> None:
+    if name not in spec.inputs:
+        known = ", ".join(spec.inputs) or "none"
+        raise spec.error(f"'{{{{{name}}}}}' is not an input; inputs: {known}.", place)
+    if must_have_value and name not in spec.required_inputs and "default" not in spec.inputs[name]:
+        problem = (
+            f"'{{{{{name}}}}}' can be without a value; make the input required or give a default."
+        )
+        raise spec.error(problem, place)

@@ -72,7 +72,7 @@ def test_targets_in_the_readme_exist() -> None:
 
 
 def test_agents_in_the_readme_are_those_that_are_shipped() -> None:
-    named = re.findall(r"^\| `(\w+)` \|", text_of("README.md"), re.MULTILINE)
+    named = re.findall(r"^\| `([a-z_]+)` \|", text_of("README.md"), re.MULTILINE)
 
     assert sorted(named) == Catalogue().names()
 

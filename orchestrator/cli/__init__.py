@@ -1,6 +1,10 @@
 """The command line: parse, call, print, exit code."""
 
+import os
 import sys
+
+STOPPED = 130
+UNAVAILABLE = 6
 
 
 def main() -> None:
@@ -10,6 +14,20 @@ def main() -> None:
         from mcp_server.__main__ import main as serve
 
         sys.exit(serve(sys.argv[2:], program="workyard serve"))
-    from orchestrator.cli.app import app
+    # Pydantic AI would print an advertisement into the first run on a terminal.
+    os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")
+    try:
+        from orchestrator.cli.app import app
 
-    app()
+        app()
+    except KeyboardInterrupt:  # while modules are being imported
+        _leave("Stopped.", STOPPED)
+    except OSError as error:  # those of files and of the record are translated where they arise
+        _leave(f"The output cannot be written: {error.strerror}.", UNAVAILABLE)
+
+
+def _leave(message: str, code: int) -> None:
+    try:
+        os.write(2, f"workyard: {message}\n".encode())
+    finally:
+        os._exit(code)  # whatever is buffered for a broken output would fail once more

@@ -10,7 +10,7 @@ from orchestrator.catalogue import Catalogue, load_agent_file, open_catalogue
 from orchestrator.cli.exits import reported
 from orchestrator.cli.terminal import print_table, printable
 from orchestrator.errors import SpecError
-from orchestrator.settings import Settings
+from orchestrator.settings import load_settings
 from orchestrator.specs import Spec
 
 app = typer.Typer(help="The agents there are.", no_args_is_help=True)
@@ -24,7 +24,7 @@ SpecsOption = Annotated[
 def list_agents(specs: SpecsOption = None) -> None:
     """List the agents, with what each takes."""
     with reported():
-        catalogue = open_catalogue(Settings(), specs)
+        catalogue = open_catalogue(load_settings(), specs)
         rows = ((name, *_columns(catalogue, name)) for name in catalogue.names())
         print_table(("agent", "what it does", "inputs"), rows)
 
@@ -33,7 +33,7 @@ def list_agents(specs: SpecsOption = None) -> None:
 def show(name: str, specs: SpecsOption = None) -> None:
     """Print an agent's spec file."""
     with reported():
-        spec = open_catalogue(Settings(), specs).get(name)
+        spec = open_catalogue(load_settings(), specs).get(name)
         typer.echo(f"# {spec.file}\n# sha256 {spec.sha256}")
         typer.echo(printable(spec.file.read_text(encoding="utf-8")), nl=False)
 
@@ -47,7 +47,7 @@ def validate(
 ) -> None:
     """Check specs whole, and report each fault with file, line and field."""
     with reported():
-        catalogue = open_catalogue(Settings(), specs)
+        catalogue = open_catalogue(load_settings(), specs)
         faults = 0
         for name in named or catalogue.names():
             try:

@@ -20,6 +20,7 @@ app = typer.Typer(
     "what each may do, and every run is on record.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -39,7 +40,8 @@ def workyard(
 @app.command(add_help_option=False)
 def serve() -> None:
     """Serve a directory to an MCP host over stdio (`workyard serve --help` for its options)."""
-    raise AssertionError("`main` answers this command before this module is imported")
+    # `main` answers it before this module is imported, unless something stands before the word.
+    raise typer.BadParameter("'serve' must be the first word after 'workyard'.")
 
 
 app.command("run")(run.run)

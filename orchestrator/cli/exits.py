@@ -1,8 +1,11 @@
 """Errors → one line on stderr and an exit code: the edge of the command line."""
 
-from collections.abc import Iterator
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
+import anyio
 import typer
 
 from orchestrator.cli.terminal import printable
@@ -55,3 +58,26 @@ def stoppable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise RunCancelledError("Stopped.") from None
+
+
+def run_until_signal(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+    """Run `work` to its end; a signal cancels it once, and it still ends in good order.
+
+    A second Ctrl-C would otherwise tear down what is just being written, and a terminal that is
+    closed or a `kill` would leave the run open.
+
+    Raises:
+        RunCancelledError: If a signal came.
+    """
+
+    async def until_signal() -> None:
+        loop = asyncio.get_running_loop()
+        with anyio.CancelScope() as scope:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, scope.cancel)
+            await work(*arguments)
+        if scope.cancel_called:
+            raise RunCancelledError("Stopped.")
+
+    with stoppable():
+        anyio.run(until_signal)

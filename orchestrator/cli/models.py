@@ -8,16 +8,17 @@ from orchestrator.cli.exits import reported
 from orchestrator.cli.terminal import print_table
 from orchestrator.errors import ModelNotConfiguredError
 from orchestrator.models import OFFLINE, PROVIDERS, Provider, choose_model
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, load_settings
 
 
 def models() -> None:
     """Say for each provider whether it can be used now and, if not, what to set."""
     with reported():
+        default = _default(load_settings())
         rows = [(provider.title, _now(provider), provider.example) for provider in PROVIDERS]
         rows.append(("Offline", "can be used; it searches, and is no language model", OFFLINE))
         print_table(("provider", "now", "example"), rows)
-        typer.echo(_default())
+        typer.echo(default)
 
 
 def _now(provider: Provider) -> str:
@@ -26,11 +27,11 @@ def _now(provider: Provider) -> str:
     return f"{provider.advice} ({provider.note})" if provider.note else provider.advice
 
 
-def _default() -> str:
+def _default(settings: Settings) -> str:
     try:
-        choice = choose_model(
-            None, configured=Settings().model, spec_model=None, environ=os.environ
-        )
-    except ModelNotConfiguredError:
+        choice = choose_model(None, configured=settings.model, spec_model=None, environ=os.environ)
+    except ModelNotConfiguredError as error:
+        if settings.model is not None:
+            return f"\n{error} (WORKYARD_MODEL names it.)"
         return "\nNo key is set: name a model with --model; '--model offline' works without any."
     return f"\nAn agent whose own model cannot be used runs on {choice.name}: {choice.reason}."

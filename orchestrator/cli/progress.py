@@ -10,7 +10,7 @@ import sys
 from pydantic import JsonValue
 from rich.text import Text
 
-from orchestrator.cli.terminal import in_words, one_line, printable, stderr, write
+from orchestrator.cli.terminal import in_words, is_terminal, one_line, printable, stderr, write
 from orchestrator.events import (
     Event,
     RunEnded,
@@ -26,11 +26,13 @@ class Progress:
     """Shows the events of one run."""
 
     def __init__(self, *, live: bool | None = None) -> None:
-        self._live = sys.stdout.isatty() if live is None else live
+        self._live = is_terminal(sys.stdout) if live is None else live
         self._in_text = False
+        self._has_ended = False
 
     def show(self, event: Event) -> None:
         """Show one event."""
+        self._has_ended |= isinstance(event, RunEnded)
         if isinstance(event, TextDelta):
             if self._live:
                 write(event.content)
@@ -46,6 +48,12 @@ class Progress:
         self._end_text()
         if not self._live or not isinstance(output, str):
             write(as_text(output) + "\n")
+
+    def leave(self, last_event: RunEnded | None, session_id: str) -> None:
+        """Say how the run ended, if that was not shown, and where its record is."""
+        if last_event is not None and not self._has_ended:
+            self.show(last_event)
+        stderr.print(f"session {session_id}  (workyard sessions show {session_id})")
 
     def _end_text(self) -> None:
         if self._in_text:

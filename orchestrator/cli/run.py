@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 import typer
 from pydantic import JsonValue
 
 import orchestrator
 from orchestrator.catalogue import open_catalogue
-from orchestrator.cli.exits import exit_code, reported, stoppable
+from orchestrator.cli.exits import exit_code, reported, run_until_signal
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.terminal import stderr
 from orchestrator.errors import ModelNotConfiguredError, OrchestratorError
-from orchestrator.events import RunEnded
 from orchestrator.models import OFFLINE, choose_model
-from orchestrator.settings import Settings
+from orchestrator.settings import load_settings
 
 RootOption = Annotated[
-    Path, typer.Option("--root", help="The directory the agent works in; nothing outside it.")
+    str, typer.Option("--root", help="The directory the agent works in; nothing outside it.")
 ]
 ModelOption = Annotated[
     str | None,
@@ -42,7 +40,7 @@ GUIDE = "repo_guide"
 class _Order:
     agent: str
     prompt: str
-    root: Path
+    root: str
     specs: Path | None = None
     model: str | None = None
     inputs: tuple[str, ...] = ()
@@ -53,7 +51,7 @@ class _Order:
 def run(  # noqa: PLR0913 - each is an option of the command
     agent: Annotated[str, typer.Argument(help="The agent's name; see 'workyard agents list'.")],
     prompt: Annotated[str, typer.Argument(help="What to do.")],
-    root: RootOption = Path(),
+    root: RootOption = ".",
     model: ModelOption = None,
     given: Annotated[
         list[str] | None,
@@ -87,7 +85,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
 
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
-    root: RootOption = Path(),
+    root: RootOption = ".",
     model: ModelOption = None,
 ) -> None:
     """Ask about the files in a directory, with whatever model there is; offline if none."""
@@ -97,7 +95,7 @@ def ask(
 
 
 def _any_model() -> str:
-    settings = Settings()
+    settings = load_settings()
     spec = open_catalogue(settings).get(GUIDE)
     try:
         choice = choose_model(
@@ -107,6 +105,8 @@ def _any_model() -> str:
             environ=os.environ,
         )
     except ModelNotConfiguredError:
+        if settings.model is not None:
+            raise
         stderr.print("No key is set: this is the offline model, which is no language model.")
         return OFFLINE
     stderr.print(f"This will use {choice.name}: {choice.reason}.", markup=False)
@@ -118,29 +118,29 @@ def _carry_out(order: _Order, *, as_json: bool) -> None:
         _print_json(order)
         return
     with reported():
-        anyio.run(_show, order)
+        run_until_signal(_show, order)
 
 
 async def _show(order: _Order) -> None:
     progress = Progress()
-    async with orchestrator.Orchestrator.open(order.root, specs=order.specs) as yard:
-        handle = await _start(yard, order)
-        try:
+    handle = None
+    try:
+        async with orchestrator.Orchestrator.open(order.root, specs=order.specs) as yard:
+            handle = await _start(yard, order)
             async for recorded in yard.follow(handle):
                 progress.show(recorded.event)
-            result = await handle.result()
-            progress.answer(result.output)
-        finally:
-            session_id = handle.claimed.session_id
-            stderr.print(f"session {session_id}  (workyard sessions show {session_id})")
+            progress.answer((await handle.result()).output)
+    finally:
+        if handle is not None:
+            # A run that was stopped has come to its end only now.
+            progress.leave(handle.last_event, handle.claimed.session_id)
 
 
 def _print_json(order: _Order) -> None:
     answer: dict[str, JsonValue] = {}
     code = 0
     try:
-        with stoppable():
-            anyio.run(_collect, order, answer)
+        run_until_signal(_collect, order, answer)
     except OrchestratorError as error:
         answer["error"] = {"code": error.code, "message": str(error)}
         code = exit_code(error)
@@ -150,19 +150,19 @@ def _print_json(order: _Order) -> None:
 
 async def _collect(order: _Order, answer: dict[str, JsonValue]) -> None:
     """Fill in the answer as far as the run gets."""
-    async with orchestrator.Orchestrator.open(order.root, specs=order.specs) as yard:
-        handle = await _start(yard, order)
-        answer["session_id"] = handle.claimed.session_id
-        answer["run_id"] = handle.claimed.id
-        answer["agent"] = order.agent
-        answer["model"] = handle.model
-        async for recorded in yard.follow(handle):
-            if isinstance(recorded.event, RunEnded):
-                ended = recorded.event.model_dump(
-                    mode="json", include={"status", "output", "usage"}
-                )
-                answer.update(ended)
-        await handle.result()
+    handle = None
+    try:
+        async with orchestrator.Orchestrator.open(order.root, specs=order.specs) as yard:
+            handle = await _start(yard, order)
+            answer["session_id"] = handle.claimed.session_id
+            answer["run_id"] = handle.claimed.id
+            answer["agent"] = order.agent
+            answer["model"] = handle.model
+            await handle.result()
+    finally:
+        if handle is not None and handle.last_event is not None:
+            parts = {"status", "output", "usage"}
+            answer.update(handle.last_event.model_dump(mode="json", include=parts))
 
 
 async def _start(yard: "orchestrator.Orchestrator", order: _Order) -> "orchestrator.RunHandle":

@@ -7,10 +7,10 @@ import typer
 
 import orchestrator
 from orchestrator.cli.exits import reported
-from orchestrator.cli.progress import describe
+from orchestrator.cli.progress import as_text, describe
 from orchestrator.cli.terminal import ago, one_line, print_table, printable, stdout
 from orchestrator.events import AgentMessage, RunEnded, TextDelta, ThinkingDelta
-from orchestrator.settings import Settings
+from orchestrator.settings import load_settings
 
 app = typer.Typer(help="The sessions on record.", no_args_is_help=True)
 
@@ -32,7 +32,7 @@ def show(session_id: str) -> None:
 
 
 async def _list(limit: int) -> None:
-    async with orchestrator.open_store(Settings().effective_database_url) as store:
+    async with orchestrator.open_store(load_settings().effective_database_url) as store:
         sessions = await store.sessions.latest(limit=limit)
     rows = (
         (
@@ -47,7 +47,7 @@ async def _list(limit: int) -> None:
 
 
 async def _show(session_id: str) -> None:
-    async with orchestrator.open_store(Settings().effective_database_url) as store:
+    async with orchestrator.open_store(load_settings().effective_database_url) as store:
         session = await store.sessions.get(session_id)
         stdout.print(f"session {session.id}\nroot {printable(session.root)}", markup=False)
         async for recorded in store.sessions.all_events(session_id):
@@ -59,5 +59,13 @@ async def _show(session_id: str) -> None:
                 stdout.print(line)
             if isinstance(event, AgentMessage):
                 stdout.print(printable(event.content), markup=False)
-            if isinstance(event, RunEnded) and event.error_text:
-                stdout.print(printable(event.error_text), markup=False)
+            if isinstance(event, RunEnded):
+                _show_end(event)
+
+
+def _show_end(event: RunEnded) -> None:
+    if event.error_text:
+        stdout.print(printable(event.error_text), markup=False)
+    if event.output is not None and not isinstance(event.output, str):
+        # Text has been shown as the agent's message; a structured answer is none.
+        stdout.print(printable(as_text(event.output)), markup=False)

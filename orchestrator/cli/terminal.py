@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -10,11 +11,22 @@ from rich.text import Text
 
 from orchestrator.events import Usage
 
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Say whether a stream is a terminal; one that was closed is none."""
+    return stream is not None and stream.isatty()
+
+
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+stdout = Console(highlight=False, width=None if is_terminal(sys.stdout) else 160)
+
+_CONTROLS = (code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t")
+_TURNS = (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""These turn the direction in which a line reads, and so what it seems to say."""
 
 _ESCAPES = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
+    **{code: f"\\x{code:02x}" for code in _CONTROLS},
+    **{code: f"\\u{code:04x}" for code in _TURNS},
 }
 
 
@@ -36,8 +48,9 @@ def write(text: str) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table that no cell can break: text is folded, never cut, and never markup."""
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        # The first column names the thing: it must be whole to be copied.
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     stdout.print(table)

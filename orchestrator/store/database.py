@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any  # DB-API connections have no common type
 
+import anyio
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
@@ -50,8 +51,8 @@ async def open_engine(url: str) -> AsyncGenerator[AsyncEngine]:
     try:
         parsed = make_url(url)
         engine = create_async_engine(parsed)
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            _make_private(Path(parsed.database))
+        if file := sqlite_file(url):
+            _make_private(file)
     except (ArgumentError, InvalidRequestError, ImportError) as error:
         raise InvalidInputError(
             f"The database URL cannot be used ({error}); write sqlite+aiosqlite:///PATH."
@@ -65,7 +66,19 @@ async def open_engine(url: str) -> AsyncGenerator[AsyncEngine]:
             await connection.run_sync(_create_tables)
         yield engine
     finally:
-        await engine.dispose()
+        with anyio.CancelScope(shield=True):
+            await engine.dispose()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite database, or None if the URL names none."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
 
 
 def writing(engine: AsyncEngine) -> AsyncEngine:

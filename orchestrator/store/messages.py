@@ -34,7 +34,7 @@ def split_message(message: ModelMessage) -> tuple[dict[str, Any], BlobRow | None
     instructions = body.pop("instructions", None)
     if instructions is None:
         return body, None
-    content = instructions.encode()
+    content = instructions.encode(errors="backslashreplace")
     return body, BlobRow(sha256=hashlib.sha256(content).hexdigest(), content=content)
 
 
@@ -79,12 +79,16 @@ def event_row(session_id: str, seq: int, run_id: str, agent: str, event: Event) 
 
 
 def recorded_event(row: EventRow) -> RecordedEvent:
-    """Return the event that a row holds."""
+    """Return the event that a row holds.
+
+    Raises:
+        HistoryUnreadableError: If it is none; it names session and row.
+    """
     columns = {name: getattr(row, name) for name in _COLUMNS if getattr(row, name) is not None}
+    try:
+        event = EventAdapter.validate_python({**row.meta, **columns})
+    except (ValidationError, TypeError) as error:
+        raise HistoryUnreadableError(row.session_id, row.seq, what="Event") from error
     return RecordedEvent(
-        session_id=row.session_id,
-        seq=row.seq,
-        run_id=row.run_id,
-        at=row.at,
-        event=EventAdapter.validate_python({**row.meta, **columns}),
+        session_id=row.session_id, seq=row.seq, run_id=row.run_id, at=row.at, event=event
     )

@@ -4,8 +4,6 @@ A run claims its session before the first request to a model. From then on it al
 session; numbers come from counters on the session's row, in the transaction that uses them.
 """
 
-import hashlib
-import json
 import os
 import secrets
 import socket
@@ -13,31 +11,43 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from json import JSONDecodeError
 
 import anyio
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue
 from pydantic_ai import Conversation, RunUsage
 from pydantic_ai.messages import ModelMessage, repair_messages
 from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
-from sqlmodel import col, select
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from orchestrator.errors import (
     LeaseLostError,
-    NotFoundError,
     SessionBusyError,
     StoreUnavailableError,
     WrongRootError,
 )
-from orchestrator.events import Event, RunEnded, RunStarted, ToolCalled, ToolReturned, UserMessage
-from orchestrator.lifecycle import RunStatus, next_status
+from orchestrator.events import (
+    Event,
+    RunEnded,
+    RunStarted,
+    UserMessage,
+)
+from orchestrator.lifecycle import RunStatus
+from orchestrator.store.additions import (
+    USAGE,
+    ClaimedRun,
+    added,
+    append,
+    settle,
+    usage_on_record,
+)
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.database import open_engine, writing
-from orchestrator.store.messages import event_row, split_message
-from orchestrator.store.sessions import Arrivals, Sessions, load_chain
-from orchestrator.store.tables import BlobRow, MessageRow, RunRow, SessionRow, ToolCallRow
+from orchestrator.store.sessions import Arrivals, Sessions, find_session, load_chain
+from orchestrator.store.tables import RunRow, SessionRow
 
 LEASE_S = 30.0
 """A run that has not renewed its lease for so long is taken for dead; it does so more often."""
@@ -46,16 +56,6 @@ LOCAL_OWNER = "local"
 """The owner of sessions where nobody has to say who they are: the terminal and scripts."""
 
 TITLE_CHARS = 80
-
-_USAGE = TypeAdapter(RunUsage)
-
-_ENDINGS = {
-    RunStatus.SUCCEEDED: "run_succeeded",
-    RunStatus.FAILED: "run_failed",
-    RunStatus.CANCELLED: "run_cancelled",
-    RunStatus.INTERRUPTED: "lease_lapsed",
-}
-"""What in the table of transitions leads to each final status."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +70,6 @@ class RunDraft:
     root: str
     session_id: str | None = None
     """None for a new session."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClaimedRun:
-    """A run that holds its session."""
-
-    id: str
-    session_id: str
-    agent: str
-    conversation: Conversation
-    """The session's past, as Pydantic AI takes it."""
-    first_seq: int
-    """The number of the run's first event."""
 
 
 @dataclass
@@ -118,7 +105,7 @@ class Store:
             past = Conversation(
                 # A run that broke off can leave calls without results, which no provider takes.
                 messages=repair_messages(stored),
-                usage=_USAGE.validate_python(session.usage),
+                usage=USAGE.validate_python(session.usage),
                 conversation_id=session.id,
             )
             run = RunRow(
@@ -145,7 +132,7 @@ class Store:
                 conversation=past,
                 first_seq=session.last_event_seq + 1,
             )
-            await _append(db, claimed, events=events)
+            await append(db, claimed, events=events)
         self._arrivals.announce(claimed.session_id)
         return claimed
 
@@ -165,7 +152,7 @@ class Store:
         if not messages and not events:
             return
         async with self._writing() as db:
-            await _append(db, run, messages=messages, events=events)
+            await append(db, run, messages=messages, events=events)
         self._arrivals.announce(run.session_id)
 
     @uninterrupted
@@ -189,21 +176,26 @@ class Store:
             LeaseLostError: If the run does not hold its session any more.
         """
         async with self._writing() as db:
-            await _append(db, run, messages=messages)
+            await append(db, run, messages=messages)
             row = await db.get_one(RunRow, run.id)
             session = await db.get_one(SessionRow, run.session_id, populate_existing=True)
             if session_usage is not None:
-                session.usage = _USAGE.dump_python(session_usage, mode="json")
-            await _settle(db, session, row, ended)
+                session.usage = USAGE.dump_python(session_usage, mode="json")
+            await settle(db, session, row, ended)
         self._arrivals.announce(run.session_id)
 
     @uninterrupted
     async def renew_lease(self, run: ClaimedRun) -> None:
-        """Say that the run's process is alive."""
+        """Say that the run's process is alive.
+
+        Raises:
+            LeaseLostError: If the run was taken for dead.
+        """
         async with self._writing() as db:
             row = await db.get_one(RunRow, run.id)
-            if row.status == RunStatus.RUNNING:
-                row.lease_until = _lease_end()
+            if row.status != RunStatus.RUNNING:
+                raise LeaseLostError(run.session_id, run.id)
+            row.lease_until = _lease_end()
 
     @asynccontextmanager
     async def _writing(self) -> AsyncGenerator[AsyncSession]:
@@ -216,13 +208,12 @@ class Store:
                 yield db
         except DBAPIError as error:
             raise StoreUnavailableError(f"The record cannot be written: {error.orig}.") from error
+        except JSONDecodeError as error:  # a column of JSON that is none
+            raise StoreUnavailableError(f"The record is damaged: {error}.") from error
 
     async def _session_for(self, db: AsyncSession, draft: RunDraft) -> SessionRow:
         if draft.session_id is not None:
-            found = await db.get(SessionRow, draft.session_id)
-            if found is None:
-                raise NotFoundError("session", draft.session_id)
-            return found
+            return await find_session(db, draft.session_id)
         title = " ".join(draft.prompt.split())[:TITLE_CHARS]
         session = SessionRow(owner=LOCAL_OWNER, agent=draft.agent, root=draft.root, title=title)
         db.add(session)
@@ -234,8 +225,12 @@ class Store:
         if holder.lease_until > datetime.now(UTC):
             raise SessionBusyError(session.id, holder.id)
         text = f"The process of run {holder.id!r} ended without a word."
-        ended = RunEnded(status=RunStatus.INTERRUPTED, error_code="interrupted", error_text=text)
-        await _settle(db, session, holder, ended)
+        used = await usage_on_record(db, holder.id)
+        ended = RunEnded(
+            status=RunStatus.INTERRUPTED, usage=used, error_code="interrupted", error_text=text
+        )
+        session.usage = added(session.usage, used)
+        await settle(db, session, holder, ended)
         await db.flush()
 
     async def _take(self, db: AsyncSession, session: SessionRow, run_id: str) -> None:
@@ -261,107 +256,6 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
         arrivals = Arrivals()
         reader = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
         yield Store(engine, Sessions(reader, arrivals), arrivals)
-
-
-async def _append(
-    db: AsyncSession,
-    run: ClaimedRun,
-    *,
-    messages: Sequence[ModelMessage] = (),
-    events: Sequence[Event] = (),
-) -> None:
-    taken = await db.exec(
-        update(SessionRow)
-        .where(col(SessionRow.id) == run.session_id, col(SessionRow.active_run_id) == run.id)
-        .values(
-            last_event_seq=col(SessionRow.last_event_seq) + len(events),
-            last_message_seq=col(SessionRow.last_message_seq) + len(messages),
-            updated_at=datetime.now(UTC),
-        )
-        .returning(
-            col(SessionRow.last_event_seq),
-            col(SessionRow.last_message_seq),
-            col(SessionRow.head_message_id),
-        )
-    )
-    counters = taken.one_or_none()
-    if counters is None:
-        raise LeaseLostError(run.session_id, run.id)
-    last_event, last_message, head = counters
-    for seq, event in enumerate(events, last_event - len(events) + 1):
-        db.add(event_row(run.session_id, seq, run.id, run.agent, event))
-    await _keep_ledger(db, run.id, events)
-    for seq, message in enumerate(messages, last_message - len(messages) + 1):
-        head = await _add_message(db, run, seq, message, parent_id=head)
-    if messages:
-        await db.exec(
-            update(SessionRow)
-            .where(col(SessionRow.id) == run.session_id)
-            .values(head_message_id=head)
-        )
-
-
-async def _add_message(
-    db: AsyncSession, run: ClaimedRun, seq: int, message: ModelMessage, *, parent_id: int | None
-) -> int:
-    body, instructions = split_message(message)
-    if instructions is not None and await db.get(BlobRow, instructions.sha256) is None:
-        db.add(instructions)
-        await db.flush()
-    row = MessageRow(
-        parent_id=parent_id,
-        session_id=run.session_id,
-        run_id=run.id,
-        seq=seq,
-        kind=message.kind,
-        body=body,
-        instructions_sha256=instructions.sha256 if instructions else None,
-    )
-    db.add(row)
-    await db.flush()
-    assert row.id is not None, "the database numbers messages when they are written"
-    return row.id
-
-
-async def _keep_ledger(db: AsyncSession, run_id: str, events: Sequence[Event]) -> None:
-    calls = {event.call_id: event for event in events if isinstance(event, ToolCalled)}
-    if calls:
-        # A provider may give one id twice; the ledger keeps the first.
-        of_these = col(ToolCallRow.run_id) == run_id, col(ToolCallRow.call_id).in_(calls)
-        known = (await db.exec(select(ToolCallRow.call_id).where(*of_these))).all()
-        db.add_all(_ledger_row(run_id, calls[call_id]) for call_id in calls.keys() - set(known))
-    for event in events:
-        if isinstance(event, ToolReturned):
-            await db.exec(
-                update(ToolCallRow)
-                .where(col(ToolCallRow.run_id) == run_id)
-                .where(col(ToolCallRow.call_id) == event.call_id)
-                .values(outcome=event.outcome, returned_at=datetime.now(UTC))
-            )
-
-
-def _ledger_row(run_id: str, called: ToolCalled) -> ToolCallRow:
-    canonical = json.dumps(called.arguments, sort_keys=True, separators=(",", ":"))
-    return ToolCallRow(
-        run_id=run_id,
-        call_id=called.call_id,
-        tool=called.tool,
-        arguments_sha256=hashlib.sha256(canonical.encode()).hexdigest(),
-    )
-
-
-async def _settle(db: AsyncSession, session: SessionRow, run: RunRow, ended: RunEnded) -> None:
-    run.status = next_status(run.id, RunStatus(run.status), _ENDINGS[ended.status])
-    run.output = ended.output
-    run.error_code, run.error_text = ended.error_code, ended.error_text
-    for name, value in ended.usage:
-        if name != "version":
-            setattr(run, name, value)
-    run.ended_at = datetime.now(UTC)
-    session.last_event_seq += 1
-    db.add(event_row(session.id, session.last_event_seq, run.id, run.agent, ended))
-    session.active_run_id = None
-    session.updated_at = run.ended_at
 
 
 def _lease_end() -> datetime:

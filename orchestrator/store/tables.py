@@ -177,7 +177,7 @@ class EventRow(Table, table=True):
     session_id: str = Field(foreign_key="session.id", primary_key=True, max_length=36)
     seq: int = Field(primary_key=True)
     run_id: str = Field(foreign_key="run.id", max_length=36)
-    author: str = Field(max_length=64)
+    author: str = Field(sa_type=PlainText)
     type: str = Field(max_length=40)
     content: str | None = Field(default=None, sa_type=PlainText)
     partial: bool = False
@@ -194,8 +194,8 @@ class ToolCallRow(Table, table=True):
     __tablename__ = "tool_call"
 
     run_id: str = Field(foreign_key="run.id", primary_key=True, max_length=36)
-    call_id: str = Field(primary_key=True, max_length=200)
-    tool: str = Field(max_length=200)
+    call_id: str = Field(primary_key=True, sa_type=PlainText)
+    tool: str = Field(sa_type=PlainText)
     arguments_sha256: str = Field(max_length=64)
     outcome: str | None = Field(default=None, max_length=20)
     called_at: datetime = Field(default_factory=_now)

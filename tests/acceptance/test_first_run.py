@@ -3,13 +3,16 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import DEADLINE_S, Workyard
+from tests.acceptance.conftest import COMMAND, DEADLINE_S, Workyard
 from tests.wire.environment import environment
 from tests.wire.script import Answer, Call, Hang, Say, turn
 from tests.wire.server import Wire, serving
@@ -107,9 +110,11 @@ def is_running(process_id: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the server through /proc")
-def test_ctrl_c_records_a_cancelled_run_with_what_it_had_done(
-    workyard: Workyard, project: Path
+@pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM]])
+def test_run_that_is_stopped_is_recorded_with_what_it_had_done(
+    workyard: Workyard, project: Path, signals: list[signal.Signals]
 ) -> None:
+    """By an impatient Ctrl-C as by a `kill`; a terminal that is closed sends the like."""
     wire = Wire([turn(Call("read_file", {"path": "README.md"})), Hang()])
     with serving(wire) as url:
         arguments = ["run", "repo_guide", "go", "--root", str(project), "--model", "ollama:x"]
@@ -118,11 +123,14 @@ def test_ctrl_c_records_a_cancelled_run_with_what_it_had_done(
         while len(wire.requests) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
         servers = children_of(process.pid)
-        os.kill(process.pid, signal.SIGINT)
+        for number in signals:
+            os.kill(process.pid, number)
+            time.sleep(0.05)
         _, stderr = process.communicate(timeout=DEADLINE_S)
 
     assert process.returncode == 130, stderr
     assert stderr.splitlines()[-1] == "workyard: Stopped."
+    assert "cancelled: 1 request" in stderr
     assert "Traceback" not in stderr
     assert servers
     assert not any(is_running(server) for server in servers)
@@ -130,6 +138,40 @@ def test_ctrl_c_records_a_cancelled_run_with_what_it_had_done(
     assert "● read_file" in shown
     assert "↳ README.md" in shown
     assert "cancelled: 1 request" in shown
+
+
+def test_output_that_cannot_be_written_is_said_in_one_line(workyard: Workyard) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [COMMAND, "models"],
+            env=workyard.environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    assert done.returncode == 6
+    assert done.stderr == "workyard: The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs util-linux to make a terminal")
+def test_terminal_shows_nothing_but_the_run(workyard: Workyard, project: Path) -> None:
+    """Libraries greet on a terminal, where no test with pipes sees it."""
+    words = shlex.join([COMMAND, "ask", "Where are totals rounded?", "--root", str(project)])
+    done = subprocess.run(
+        ["script", "-qec", words, "/dev/null"],
+        env=workyard.environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "docs/rounding.md" in done.stdout
+    assert "logfire" not in done.stdout.lower()
 
 
 def test_bad_input_gets_one_clear_line_and_no_traceback(workyard: Workyard) -> None:

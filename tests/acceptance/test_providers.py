@@ -12,7 +12,7 @@ from orchestrator.errors import ModelUnavailableError
 from orchestrator.events import TextDelta, ToolReturned
 from orchestrator.settings import Settings
 from tests.wire.environment import environment, service_account_environment
-from tests.wire.script import Answer, Call, Drop, Fail, Hang, Say, turn
+from tests.wire.script import Answer, Call, Drop, Fail, Hang, Say, Stop, turn
 from tests.wire.server import Wire, serve
 
 PROVIDERS = ("anthropic", "google", "google-cloud", "openai", "openai-chat", "ollama")
@@ -88,9 +88,10 @@ async def test_key_selects_the_provider(project: Path, monkeypatch: pytest.Monke
         (Fail(429, "slow down"), "429): slow down"),
         (Fail(500, "oh no"), "answered with an error (500): oh no"),
         (Hang(), "did not answer in time"),
-        (Drop(), "Model"),
+        (Drop(), "broke off in the middle of its answer"),
+        (Stop(), "without saying that it was complete"),
     ],
-    ids=["401", "429", "500", "hang", "drop"],
+    ids=["401", "429", "500", "hang", "drop", "half"],
 )
 async def test_provider_that_fails_is_named_with_its_own_words(
     provider: str, answer: Answer, part: str, project: Path, monkeypatch: pytest.MonkeyPatch

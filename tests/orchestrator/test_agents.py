@@ -47,6 +47,7 @@ def test_every_shipped_spec_has_least_privilege_and_a_budget(name: str) -> None:
         ("Budgett: {requests: 1}", "there is no capability 'Budgett'; did you mean 'Budget'?"),
         ("Budget: {requets: 1}", "Budget has no 'requets'; did you mean 'requests'?"),
         ("Budget: {requests: many}", "above 0"),
+        ("Budget: {requests: null}", "above 0"),
         ("{Budget: {requests: 1}, Thinking: high}", "an entry is one name"),
         ("{}", "an entry is one name"),
         ("WorkspaceTools: {tools: [read_flie]}", "there is no tool 'read_flie'"),
@@ -68,10 +69,22 @@ def test_capability_that_cannot_be_made_is_reported_at_its_line(
     assert part in caught.value.problem
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "output_schema: {type: string}\n",
+        "output_schema: {type: object, title: R, properties: {a: {$ref: '#/nowhere'}}}\n",
+    ],
+)
+def test_spec_that_makes_no_agent_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SpecError):
+        check_spec(spec_of(tmp_path, text))
+
+
 async def test_inputs_stand_in_the_instructions(tmp_path: Path, project: Path) -> None:
     (tmp_path / "sample.yaml").write_text(
         "name: sample\ndescription: d\ninstructions: 'Speak of {{topic}}.'\n"
-        "deps_schema: {type: object, properties: {topic: {type: string}}}\n"
+        "deps_schema: {type: object, required: [topic], properties: {topic: {type: string}}}\n"
     )
     seen: list[str | None] = []
 

@@ -17,6 +17,7 @@ from orchestrator.cli.terminal import one_line, printable
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event, RunEnded, TextDelta, ToolCalled, ToolReturned, Usage
 from orchestrator.lifecycle import RunStatus
+from orchestrator.settings import load_settings
 from tests.wire.environment import environment
 from tests.wire.script import Answer, Fail
 from tests.wire.server import Wire, serving
@@ -32,6 +33,8 @@ BAD_INPUT = [
     (["run", "repo_guide", "x", "--model", "anthropic:y"], 2, "ANTHROPIC_API_KEY"),
     (["run", "repo_guide", "x", "--model", "antropic:y"], 2, "Unknown model"),
     (["run", "repo_guide", "x", "--root", "/nonexistent"], 2, "does not exist"),
+    (["run", "repo_guide", "x", "--root", ""], 2, "root is empty"),
+    (["sessions", "show", "caf\udce9"], 3, "no session"),
     (["run", "repo_guide", "x", "--root", "/etc/hostname"], 2, "is not a directory"),
     (["run", "repo_guide", " ", "--model", "offline"], 2, "prompt is empty"),
     (["run", "repo_guide", "x", "--model", "offline", "--input", "a"], 2, "name=value"),
@@ -68,7 +71,7 @@ def test_json_of_a_run_that_was_stopped_is_an_object_too(monkeypatch: pytest.Mon
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orchestrator.cli.run.anyio.run", stopped)
+    monkeypatch.setattr("orchestrator.cli.exits.anyio.run", stopped)
 
     done = workyard("run", "repo_guide", "x", "--json")
 
@@ -150,6 +153,47 @@ def test_ask_says_which_model_it_will_use_before_it_spends(
     assert done.stderr.splitlines()[0] == "This will use offline: WORKYARD_MODEL names it."
 
 
+def test_ask_does_not_pass_over_the_model_that_the_operator_chose(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORKYARD_MODEL", "anthropic:x")
+
+    asked, models_shown = workyard("ask", "x"), workyard("models")
+
+    assert asked.exit_code == 2
+    assert "ANTHROPIC_API_KEY" in asked.stderr
+    assert "WORKYARD_MODEL names it" in models_shown.stdout
+
+
+@pytest.mark.parametrize("command", [("agents", "list"), ("models",), ("sessions", "list")])
+@pytest.mark.parametrize("value", ["abc", "-1", "nan", "inf"])
+def test_setting_that_cannot_be_is_named(
+    command: tuple[str, ...], value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKYARD_MODEL_TIMEOUT_S", value)
+
+    done = workyard(*command)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"workyard: WORKYARD_MODEL_TIMEOUT_S is '{value}': ")
+
+
+def test_home_in_a_setting_is_the_users(
+    monkeypatch: pytest.MonkeyPatch, own_surroundings: Path
+) -> None:
+    monkeypatch.setenv("WORKYARD_DATA_DIR", "~/yard")
+
+    assert load_settings().data_dir == own_surroundings / "yard"
+
+
+def test_usage_error_is_plain_text() -> None:
+    done = workyard("run", "repo_guide")
+
+    assert done.exit_code == 2
+    assert "Missing argument" in done.stderr
+    assert "╭" not in done.stderr
+
+
 def test_text_appears_while_it_is_written_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     live, plain = Progress(live=True), Progress(live=False)
 
@@ -169,7 +213,7 @@ def test_structured_answer_is_printed_as_json(capsys: pytest.CaptureFixture[str]
     assert json.loads(capsys.readouterr().out) == {"n": 1}
 
 
-HOSTILE = "\x1b]0;owned\x07\x1b[2J\u009b1m\udc80"
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\u009b1m\udc80\u202eevil\u2066"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +227,7 @@ def test_nothing_from_a_model_or_a_file_steers_the_terminal(event: Event) -> Non
     line = describe(event)
 
     assert line is not None
-    assert not set(line.plain) & {"\x1b", "\x07", "\u009b", "\udc80"}
+    assert not set(line.plain) & {"\x1b", "\x07", "\u009b", "\udc80", "\u202e", "\u2066"}
 
 
 def test_control_characters_are_shown() -> None:

@@ -94,5 +94,14 @@ def test_key_that_a_server_repeats_does_not_reach_the_text(monkeypatch: pytest.M
     assert redact("sk-very-secret", {"OPENAI_API_KEY": "sk-very-secret"}) == "***"
 
 
+def test_no_secret_of_the_environment_reaches_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("DEEPSEEK_API_KEY", "GITHUB_TOKEN", "MY_SECRET"):
+        monkeypatch.setenv(variable, f"value-of-{variable}")
+    said = "no: value-of-DEEPSEEK_API_KEY value-of-GITHUB_TOKEN value-of-MY_SECRET"
+
+    for error in (http(401, {"message": said}), UserError(said), UnexpectedModelBehavior(said)):
+        assert "value-of" not in str(explain(error, "m"))
+
+
 def test_code_of_an_error_is_its_name() -> None:
     assert ModelUnavailableError("x").code == "model_unavailable"

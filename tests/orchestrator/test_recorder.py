@@ -100,6 +100,23 @@ async def test_write_that_is_cancelled_is_neither_lost_nor_done_twice(store: Sto
     assert await store.sessions.messages(run.session_id) == [message]
 
 
+async def test_events_of_a_write_that_failed_are_written_with_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await store.claim(DRAFT)
+    recorder = Recorder(store, run)
+    recorder._note(AgentMessage(content="kept"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "_engine", None)
+        with pytest.raises(AttributeError):
+            await recorder.flush()
+    await recorder.flush()
+
+    events = [recorded.event async for recorded in store.sessions.all_events(run.session_id)]
+    assert events[2:] == [AgentMessage(content="kept")]
+
+
 async def events_of(store: Store, chunks: list[str], result: str = "") -> list[object]:
     run = await store.claim(DRAFT)
 

@@ -1,14 +1,22 @@
 """Runs: on record step by step, outliving their readers, ended by an answer, a fault or a word."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
+from typing import Any, Unpack, cast  # Any: whatever a method takes
 
 import anyio
 import pytest
+from fastmcp.client.transports import ClientTransport
+from fastmcp.client.transports.base import SessionKwargs, TransportOptions
+from mcp import ClientSession
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
+from mcp_server.fence.grant import Grant
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.connections import InProcessConnection
 from orchestrator.errors import (
@@ -18,6 +26,7 @@ from orchestrator.errors import (
     RunCancelledError,
     RunCrashedError,
     SessionBusyError,
+    StoreUnavailableError,
 )
 from orchestrator.events import (
     AgentMessage,
@@ -27,6 +36,7 @@ from orchestrator.events import (
     ToolCalled,
     ToolReturned,
 )
+from orchestrator.store.store import Store
 
 Call = tuple[str, str]
 """A tool's name and its arguments as JSON."""
@@ -284,6 +294,70 @@ async def test_run_cancelled_at_any_moment_leaves_a_whole_record(
     assert set(returned) <= set(called) <= set(calls)
 
 
+class NeverConnecting(ClientTransport):
+    """A server that starts and says nothing."""
+
+    @asynccontextmanager
+    async def connect_session(
+        self,
+        *,
+        transport_options: TransportOptions | None = None,
+        **session_kwargs: Unpack[SessionKwargs],
+    ) -> AsyncGenerator[ClientSession]:
+        await anyio.Event().wait()
+        yield cast(ClientSession, None)  # it never gets here
+
+
+class Silent(InProcessConnection):
+    def transport(self, grant: Grant) -> ClientTransport:
+        return NeverConnecting()
+
+
+async def test_cancel_does_not_wait_for_a_server_that_does_not_start(project: Path) -> None:
+    async with Orchestrator.open(project, connect=Silent) as yard:
+        handle = await yard.start("repo_guide", "go", model=playing("x"))
+        await anyio.sleep(0.1)
+        with anyio.fail_after(2):
+            await yard.cancel(handle.claimed.id)
+
+        assert (await yard.sessions.runs(handle.claimed.session_id))[0].status == "cancelled"
+
+
+async def test_run_whose_end_cannot_be_written_leaves_nobody_waiting(
+    yard: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the disk is full at the last moment."""
+    end, failures = Store.end, [StoreUnavailableError("disk full")]
+
+    async def failing_once(self: Store, *args: Any, **kwargs: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await end(self, *args, **kwargs)
+
+    monkeypatch.setattr(Store, "end", failing_once)
+    handle = await yard.start("repo_guide", "go", model=playing("x"))
+    with anyio.fail_after(5):
+        events = [recorded.event async for recorded in yard.follow(handle)]
+        with pytest.raises(StoreUnavailableError, match="disk full"):
+            await handle.result()
+
+    assert isinstance(events[-1], RunEnded)
+    assert (await yard.sessions.get(handle.claimed.session_id)).active_run_id is None
+
+
+async def test_reader_of_a_run_that_could_not_be_ended_at_all_is_not_kept(
+    yard: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(self: Store, *args: Any, **kwargs: Any) -> None:
+        raise StoreUnavailableError("disk full")
+
+    monkeypatch.setattr(Store, "end", failing)
+    handle = await yard.start("repo_guide", "go", model=playing("x"))
+
+    with anyio.fail_after(5):
+        assert [recorded async for recorded in yard.follow(handle)]
+
+
 async def test_leaving_the_yard_cancels_what_still_runs(project: Path) -> None:
     async with Orchestrator.open(project, connect=InProcessConnection) as yard:
         handle = await yard.start("repo_guide", "go", model=playing(anyio.sleep_forever))
@@ -364,11 +438,24 @@ async def test_callers_own_exception_comes_out_as_it_was_raised(project: Path) -
             _ = 1 / 0
 
 
-@pytest.mark.parametrize("root", ["a\0b", "nowhere", "README.md"])
+@pytest.mark.parametrize("root", ["a\0b", "nowhere", "README.md", "caf\udce9"])
 async def test_root_that_is_no_directory_is_refused(project: Path, root: str) -> None:
+    (project / "caf\udce9").mkdir()
     with pytest.raises(InvalidInputError, match="The root"):
         async with Orchestrator.open(project / root):
             pass
+
+
+async def test_empty_root_is_not_the_current_directory() -> None:
+    """An unset variable in a script must not let an agent loose where the script happens to run."""
+    with pytest.raises(InvalidInputError, match="The root is empty"):
+        async with Orchestrator.open(""):
+            pass
+
+
+async def test_option_that_does_not_exist_is_refused(yard: Orchestrator) -> None:
+    with pytest.raises(TypeError, match="no option 'modle'"):
+        await yard.run("repo_guide", "go", modle="offline")  # type: ignore[call-arg]  # the typo
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n", "a\ud800", "x" * 1_000_001])
@@ -410,12 +497,23 @@ async def test_text_beside_tool_calls_is_a_message_too(yard: Orchestrator) -> No
     assert AgentMessage(content="Just text. ") in events
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("WORKYARD_DATA_DIR", "{root}/state"),
+        ("WORKYARD_DATA_DIR", "{root}/st[a]te*"),
+        ("WORKYARD_CONFIG_DIR", "{root}/state"),
+        ("WORKYARD_DATABASE_URL", "sqlite+aiosqlite:///{root}/state.db"),
+    ],
+)
 async def test_record_inside_the_root_is_out_of_the_agents_reach(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     """An agent at work in a home directory must not read or forge its own record."""
-    monkeypatch.setenv("WORKYARD_DATA_DIR", str(project / "state"))
-    read = ("read_file", '{"path": "state/workyard.db"}')
+    monkeypatch.setenv(variable, value.format(root=project))
+    ours = Path(value.format(root=project).removeprefix("sqlite+aiosqlite:///"))
+    path = ours.name if ours.suffix else f"{ours.name}/workyard.db"
+    read = ("read_file", json.dumps({"path": path}))
     listing = ("list_directory", '{"path": "."}')
 
     async with Orchestrator.open(project, connect=InProcessConnection) as yard:
@@ -424,7 +522,31 @@ async def test_record_inside_the_root_is_out_of_the_agents_reach(
 
     returned = {e.tool: e for e in events if isinstance(e, ToolReturned)}
     assert returned["read_file"].outcome == "failed"
-    assert "state" not in returned["list_directory"].content
+    assert ours.name not in returned["list_directory"].content
+
+
+async def test_agent_cannot_change_the_spec_that_limits_it(project: Path) -> None:
+    specs = project / "specs"
+    specs.mkdir()
+    (specs / "sly.yaml").write_text(
+        "name: sly\ndescription: d\ninstructions: x\ncapabilities:\n"
+        "  - WorkspaceTools: {tools: [write_file], read: ['**'], write: ['**/*.yaml']}\n"
+    )
+    before = (specs / "sly.yaml").read_text()
+    write = ("write_file", '{"path": "specs/sly.yaml", "content": "name: sly"}')
+
+    async with Orchestrator.open(project, specs=specs, connect=InProcessConnection) as yard:
+        await yard.run("sly", "go", model=playing([write], "ok"))
+
+    assert (specs / "sly.yaml").read_text() == before
+
+
+async def test_unknown_price_is_unknown_also_after_a_known_one(yard: Orchestrator) -> None:
+    first = await yard.run("repo_guide", "one", model="offline")
+    second = await yard.run("repo_guide", "two", model=playing("x"), session_id=first.session_id)
+    third = await yard.run("repo_guide", "three", model="offline", session_id=first.session_id)
+
+    assert [run.usage.cost for run in (first, second, third)] == [Decimal(0), None, Decimal(0)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts servers through /proc")

@@ -74,8 +74,13 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     assert "mapping" in fault(tmp_path, text).problem
 
 
-def test_recursive_alias_does_not_hang(tmp_path: Path) -> None:
-    fault(tmp_path, HEAD + "instructions: x\nmetadata: &a {b: *a}\n")
+def test_aliases_are_refused_before_they_grow(tmp_path: Path) -> None:
+    """Ten levels of ten of them are ten thousand million values."""
+    levels = "".join(f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 11))
+
+    error = fault(tmp_path, HEAD + f"instructions: x\nmetadata:\n  a0: &a0 [x]\n{levels}")
+
+    assert "aliases" in error.problem
 
 
 def test_template_without_inputs_is_refused(tmp_path: Path) -> None:
@@ -101,6 +106,39 @@ def test_template_of_an_unknown_input_is_refused(tmp_path: Path) -> None:
 
     assert error.field == "instructions[1]"
     assert "inputs: topic" in error.problem
+
+
+INPUTS = "deps_schema: {type: object, properties: {a: {type: string}, b: {default: x}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("{{#if fcous}}x{{/if}}", "is not an input"),
+        ("{{b.nope}}", "is not an input"),
+        ("{{a}}", "can be without a value"),
+        ("{{b", "does not end"),
+        ("{{helper b}}", "is not understood"),
+    ],
+)
+def test_template_that_would_render_as_nothing_is_refused(
+    tmp_path: Path, text: str, part: str
+) -> None:
+    error = fault(tmp_path, HEAD + f"instructions: '{text}'\n" + INPUTS)
+
+    assert (error.line, error.field) == (3, "instructions")
+    assert part in error.problem
+
+
+def test_template_that_asks_whether_there_is_a_value_is_understood(tmp_path: Path) -> None:
+    text = "instructions: '{{#if a}}yes{{else}}no{{/if}} {{ b }} {{{b}}}'\n"
+
+    assert load_spec(write(tmp_path, HEAD + text + INPUTS)).inputs.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("value", ["-1", "{tols: 2}", "{tools: -1}", "true"])
+def test_retries_that_are_none_are_refused(tmp_path: Path, value: str) -> None:
+    assert "retries" in str(fault(tmp_path, HEAD + f"instructions: x\nretries: {value}\n"))
 
 
 def test_schema_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -144,6 +182,7 @@ def test_defaults_complete_the_inputs(spec: Spec) -> None:
         ({"topic": "a", "topik": "b"}, "takes no input 'topik'; it takes 'topic', 'count'"),
         ({"topic": "a", "count": 0}, "Input count"),
         ({"topic": 1}, "Input topic"),
+        ({"topic": "caf\udce9"}, "not valid Unicode"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(

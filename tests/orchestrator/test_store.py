@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from pydantic_ai import RunUsage
+from pydantic_ai import RequestUsage, RunUsage
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
@@ -42,7 +42,8 @@ from orchestrator.events import (
 )
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store import store as store_module
-from orchestrator.store.store import ClaimedRun, RunDraft, Store, open_store
+from orchestrator.store.additions import ClaimedRun
+from orchestrator.store.store import RunDraft, Store, open_store
 
 INSTRUCTIONS = "Be brief. " * 50
 TURN: list[ModelMessage] = [
@@ -299,6 +300,29 @@ async def test_run_of_a_dead_process_is_found_by_its_lease(
         await store.record(dead, events=[TextDelta(content="too late")])
 
 
+async def test_run_of_a_dead_process_keeps_what_it_had_used(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been paid for."""
+    monkeypatch.setattr(store_module, "LEASE_S", -1.0)
+    dead = await store.claim(draft())
+    cost = Decimal("0.5")
+    used = RequestUsage(input_tokens=7, output_tokens=3, cost=cost)
+    called = ToolCalled(call_id="c1", tool="grep", arguments={})
+    returned = ToolReturned(call_id="c1", tool="grep", outcome="success", content="")
+    response = ModelResponse(parts=[TextPart("a")], usage=used)
+    await store.record(dead, messages=[TURN[0], response], events=[called, returned])
+    monkeypatch.setattr(store_module, "LEASE_S", 30.0)
+
+    living = await store.claim(draft(dead.session_id))
+
+    run = next(run for run in await store.sessions.runs(dead.session_id) if run.id == dead.id)
+    assert (run.requests, run.tool_calls, run.input_tokens, run.output_tokens) == (1, 1, 7, 3)
+    assert run.cost == cost
+    usage = living.conversation.usage
+    assert (usage.requests, usage.input_tokens, usage.cost) == (1, 7, cost)
+
+
 async def test_renewed_lease_holds(store: Store) -> None:
     run = await store.claim(draft())
     before = (await store.sessions.runs(run.session_id))[0].lease_until
@@ -332,6 +356,38 @@ async def test_unreadable_history_is_an_error_and_stays(store: Store, tmp_path: 
     assert (await store.sessions.get(run.session_id)).active_run_id is None
 
 
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        ("""UPDATE event SET type = 'poem', meta = '{}' WHERE seq = 2""", HistoryUnreadableError),
+        ("""UPDATE event SET meta = '{' WHERE seq = 2""", StoreUnavailableError),
+        ("DROP TABLE event", StoreUnavailableError),
+    ],
+)
+async def test_damaged_event_is_an_error_of_the_record(
+    store: Store, tmp_path: Path, damage: str, error: type[Exception]
+) -> None:
+    run = await whole_turn(store)
+    database = sqlite3.connect(tmp_path / "record.db")
+    database.execute(damage)
+    database.commit()
+    database.close()
+
+    with pytest.raises(error):
+        await all_events(store, run.session_id)
+
+
+async def test_damaged_message_is_an_error_of_the_record(store: Store, tmp_path: Path) -> None:
+    run = await whole_turn(store)
+    database = sqlite3.connect(tmp_path / "record.db")
+    database.execute("UPDATE message SET body = '{' WHERE seq = 2")
+    database.commit()
+    database.close()
+
+    with pytest.raises(StoreUnavailableError, match="damaged"):
+        await store.claim(draft(run.session_id))
+
+
 async def test_reader_follows_a_run_from_any_number_on(store: Store) -> None:
     run = await store.claim(draft())
     seen: list[int] = []
@@ -361,6 +417,52 @@ async def test_reader_in_another_process_sees_what_is_written(url: str) -> None:
             last = [recorded.event async for recorded in follow][-1]
 
     assert last == DONE
+
+
+async def test_reading_of_a_run_whose_process_died_comes_to_an_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LEASE_S", -1.0)
+    dead = await store.claim(draft())
+
+    with anyio.fail_after(5):
+        follow = store.sessions.follow(dead.session_id, run_id=dead.id)
+        seen = [recorded.seq async for recorded in follow]
+
+    assert seen == [1, 2]
+
+
+async def test_following_what_is_not_there_is_not_found(store: Store) -> None:
+    run = await store.claim(draft())
+
+    for session_id, run_id in (("nope", run.id), (run.session_id, "nope")):
+        with anyio.fail_after(5), pytest.raises(NotFoundError):
+            _ = [e async for e in store.sessions.follow(session_id, run_id=run_id)]
+
+
+async def test_record_that_is_locked_for_good_is_said_to_be_unavailable(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.store.database.BUSY_TIMEOUT_MS", 50)
+    async with open_store(url) as store:
+        run = await whole_turn(store)
+        other = sqlite3.connect(tmp_path / "record.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnavailableError, match="cannot be read"):
+            await store.sessions.latest()
+        with pytest.raises(StoreUnavailableError, match="cannot be written"):
+            await store.claim(draft(run.session_id))
+        other.execute("ROLLBACK")
+        other.close()
+
+        assert (await store.claim(draft(run.session_id))).session_id == run.session_id
+
+
+async def test_lapsed_lease_cannot_be_renewed(store: Store) -> None:
+    run = await whole_turn(store)
+
+    with pytest.raises(LeaseLostError):
+        await store.renew_lease(run)
 
 
 async def test_session_stays_with_its_root(store: Store) -> None:
