@@ -22,7 +22,6 @@ from pydantic_ai.messages import (
 
 from orchestrator.errors import (
     HistoryUnreadableError,
-    InvalidInputError,
     LeaseLostError,
     NotFoundError,
     SessionBusyError,
@@ -485,42 +484,6 @@ async def test_latest_session_is_that_of_agent_and_root(store: Store) -> None:
     assert (await store.sessions.latest_of(agent="x", root="/r")).id == first.session_id
     with pytest.raises(NotFoundError):
         await store.sessions.latest_of(agent="z", root="/r")
-
-
-async def test_newer_record_is_refused(url: str, tmp_path: Path) -> None:
-    database = sqlite3.connect(tmp_path / "record.db")
-    database.execute("PRAGMA user_version=999")
-    database.close()
-
-    with pytest.raises(StoreUnavailableError, match="newer Workyard"):
-        async with open_store(url):
-            pass
-
-
-UNUSABLE = ["nonsense", "oracle://x", "sqlite+nope:///x", "sqlite:///x", "mysql+aiomysql://h/d"]
-
-
-@pytest.mark.parametrize("url", UNUSABLE)
-async def test_database_url_that_cannot_be_used_is_refused(url: str) -> None:
-    with pytest.raises(InvalidInputError, match="database URL"):
-        async with open_store(url):
-            pass
-
-
-async def test_file_that_is_no_database_is_reported(url: str, tmp_path: Path) -> None:
-    (tmp_path / "record.db").write_text("not a database " * 100)
-
-    with pytest.raises(StoreUnavailableError, match="not a database"):
-        async with open_store(url):
-            pass
-
-
-async def test_place_where_no_file_can_be_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-
-    with pytest.raises(StoreUnavailableError, match="cannot be made"):
-        async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'file' / 'record.db'}"):
-            pass
 
 
 async def test_record_is_readable_by_its_owner_alone(store: Store, tmp_path: Path) -> None:
