@@ -11,9 +11,14 @@ from orchestrator.events import Usage
 def used_by(messages: Iterable[ModelMessage], *, tool_calls: int) -> Usage:
     """Return what the responses among the messages have used.
 
-    The cost is known only if that of each of them is.
+    The cost is known only if that of each of them is. One that was broken off does not count: what
+    the provider will ask for it, nobody has said.
     """
-    used = [message.usage for message in messages if isinstance(message, ModelResponse)]
+    used = [
+        message.usage
+        for message in messages
+        if isinstance(message, ModelResponse) and message.state != "interrupted"
+    ]
     costs = [usage.cost for usage in used if usage.cost is not None]
     return Usage(
         requests=len(used),
