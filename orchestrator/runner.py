@@ -67,6 +67,11 @@ class RunHandle:
     last_event: RunEnded | None = None
     error: OrchestratorError | None = None
 
+    def stop(self) -> None:
+        """Ask the run to end; `ended` tells when it has."""
+        self.token.cancel()
+        self.connecting.cancel()
+
     async def result(self) -> RunResult:
         """Wait for the end of the run and return what it has to give.
 
@@ -152,14 +157,16 @@ class Runner:
         handle = self._running.get(run_id)
         if handle is None:
             raise NotFoundError("run under way", run_id, known=self._running)
-        handle.token.cancel()
-        handle.connecting.cancel()
+        handle.stop()
         await handle.ended.wait()
 
     async def close(self) -> None:
         """Cancel what still runs, and wait for the record of it."""
-        for run_id in list(self._running):
-            await self.cancel(run_id)
+        handles = list(self._running.values())
+        for handle in handles:
+            handle.stop()
+        for handle in handles:
+            await handle.ended.wait()
 
     async def _live(self, handle: RunHandle, request: RunRequest) -> None:
         recorder = Recorder(self.store, handle.claimed)

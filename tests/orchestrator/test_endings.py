@@ -161,6 +161,18 @@ async def test_leaving_the_yard_cancels_what_still_runs(project: Path) -> None:
     assert handle.last_event.status == "cancelled"
 
 
+async def test_leaving_the_yard_stops_all_that_runs_at_once(project: Path) -> None:
+    """Some end by themselves while others are being stopped."""
+    with anyio.fail_after(10):
+        async with Orchestrator.open(project, connect=InProcessConnection) as yard:
+            models = [playing(anyio.sleep_forever), playing("x"), playing([READ], "y")] * 2
+            handles = [await yard.start("repo_guide", "go", model=model) for model in models]
+
+    ends = [handle.last_event.status for handle in handles if handle.last_event is not None]
+    assert len(ends) == len(handles)
+    assert "cancelled" in ends
+
+
 async def test_run_outlives_its_reader(yard: Orchestrator) -> None:
     going_on = anyio.Event()
     events = yard.stream("repo_guide", "go", model=playing(going_on.wait))
