@@ -23,7 +23,7 @@ from orchestrator.settings import Settings, load_settings
 from orchestrator.specs import Spec
 from orchestrator.store.database import sqlite_file
 from orchestrator.store.sessions import Sessions
-from orchestrator.store.store import open_store
+from orchestrator.store.store import RunDraft, open_store
 
 MAX_PROMPT_CHARS = 1_000_000
 
@@ -110,16 +110,17 @@ class Orchestrator:
         inputs = spec.complete_inputs(options.get("inputs") or {})
         name, model = self._model_for(spec, options.get("model"))
         timeout_s = self._settings.model_timeout_s
-        request = RunRequest(
-            spec=spec,
-            agent=build_agent(spec, model, self._connection, model_timeout_s=timeout_s),
+        draft = RunDraft(
+            agent=spec.name,
+            spec_sha256=spec.sha256,
             model=name,
             prompt=prompt,
             inputs=inputs,
             root=str(self.root),
             session_id=options.get("session_id"),
         )
-        return await self._runner.start(request)
+        built = build_agent(spec, model, self._connection, model_timeout_s=timeout_s)
+        return await self._runner.start(RunRequest(built, draft))
 
     async def run(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunResult:
         """Run an agent and return what it has to give.

@@ -11,7 +11,7 @@ would end the run with its caller, and would wrap the caller's own exceptions.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -32,7 +32,6 @@ from orchestrator.events import RecordedEvent, RunEnded, Usage
 from orchestrator.failures import explain
 from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
-from orchestrator.specs import Spec
 from orchestrator.store.additions import ClaimedRun
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.store import LEASE_S, RunDraft, Store
@@ -92,17 +91,12 @@ class RunHandle:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RunRequest:
-    """Everything that is settled about a run before it begins."""
+    """An agent, and what it is to be run for."""
 
-    spec: Spec
     agent: WorkyardAgent
-    model: str
-    prompt: str
-    inputs: Mapping[str, JsonValue]
-    root: str
-    session_id: str | None = None
+    draft: RunDraft
 
 
 @dataclass
@@ -120,17 +114,8 @@ class Runner:
             NotFoundError: If there is no such session.
             SessionBusyError: If another run holds the session.
         """
-        draft = RunDraft(
-            agent=request.spec.name,
-            spec_sha256=request.spec.sha256,
-            model=request.model,
-            prompt=request.prompt,
-            inputs=dict(request.inputs),
-            root=request.root,
-            session_id=request.session_id,
-        )
-        claimed = await self.store.claim(draft)
-        handle = RunHandle(claimed=claimed, model=request.model)
+        claimed = await self.store.claim(request.draft)
+        handle = RunHandle(claimed=claimed, model=request.draft.model)
         self._running[claimed.id] = handle
         handle.task = asyncio.create_task(self._live(handle, request), name=f"run {claimed.id}")
         return handle
@@ -175,7 +160,7 @@ class Runner:
             await self._settle(handle, recorder, outcome)
         except Exception as error:  # whoever waits must be told, also of a bug of ours
             _log.error("Run %s could not be written to its end: %s", handle.claimed.id, error)
-            await self._give_up(handle, _failure(error, request.model))
+            await self._give_up(handle, _failure(error, request.draft.model))
         finally:
             if handle.last_event is None and handle.error is None:  # the event loop ends
                 handle.error = RunCancelledError("The run was given up.")
@@ -201,7 +186,7 @@ class Runner:
                 beside.cancel_scope.cancel()
             return outcome
         except ExceptionGroup as group:
-            return _failure(group, request.model)
+            return _failure(group, request.draft.model)
 
     async def _keep_lease(self, run: ClaimedRun) -> None:
         while True:
@@ -241,9 +226,9 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
             if handle.connecting.cancelled_caught:
                 return _cancelled()
             result = await request.agent.run(
-                request.prompt,
+                request.draft.prompt,
                 conversation=handle.claimed.conversation,
-                deps=dict(request.inputs) or None,
+                deps=request.draft.inputs or None,
                 capabilities=[recorder],
                 # The spec's Budget limits the run; Pydantic AI's default would limit the session.
                 usage_limits=UsageLimits(request_limit=None),
@@ -252,9 +237,11 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
     except RunCancelled:
         return _cancelled()
     except Exception as error:  # whatever ends a run goes on its record, bugs of ours included
-        return _failure(error, request.model)
+        return _failure(error, request.draft.model)
     if _was_cut_off(result.response):
-        text = f"Model {request.model!r} ended its answer without saying that it was complete."
+        text = (
+            f"Model {request.draft.model!r} ended its answer without saying that it was complete."
+        )
         return _Outcome(RunStatus.FAILED, error=ModelUnavailableError(f"{text} Try again."))
     return _Outcome(RunStatus.SUCCEEDED, output=_as_json(result.output))
 
