@@ -6,8 +6,11 @@
     │   ├── PermissionDeniedError
     │   ├── NotTextError
     │   ├── NotAFileError
-    │   └── PatternError
+    │   ├── PatternError
+    │   └── EditConflictError  the text to replace is not there, or not just once
     ├── NotFoundError          names what is near
+    ├── ConflictError          the call was right, the files are not as it expects
+    │   └── StaleFileError
     ├── LimitError             says how to get the rest
     └── UnavailableError       the fault is outside: disk, search engine
 
@@ -44,8 +47,20 @@ class PatternError(InvalidInputError):
     """The search engine does not accept the pattern."""
 
 
+class EditConflictError(InvalidInputError):
+    """The text to replace is not in the file, or stands there more than once."""
+
+
 class NotFoundError(ServerError):
     """There is nothing at this path."""
+
+
+class ConflictError(ServerError):
+    """The files are not as the call expects them; nothing has been changed."""
+
+
+class StaleFileError(ConflictError):
+    """The file has changed since the caller saw it."""
 
 
 class LimitError(ServerError):

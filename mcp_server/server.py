@@ -14,6 +14,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from mcp_server.errors import (
+    ConflictError,
     InvalidInputError,
     LimitError,
     NotFoundError,
@@ -35,7 +36,12 @@ INSTRUCTIONS = (
     "can be reached. Every error says what to do instead."
 )
 
-_FOR_THE_CALLER: tuple[type[ServerError], ...] = (InvalidInputError, NotFoundError, LimitError)
+_FOR_THE_CALLER: tuple[type[ServerError], ...] = (
+    InvalidInputError,
+    NotFoundError,
+    ConflictError,
+    LimitError,
+)
 """Errors that a model can act on: they are answers. All others are failures of the request."""
 
 # The SDK's lifespan object; ours is the workspace in the closure.
