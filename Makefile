@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_CACHE_DIR := $(CURDIR)/.tools/cache
 export PIP_CACHE_DIR := $(CURDIR)/.tools/cache/pip
 
-.PHONY: help install demo test lint types format lock lock-check check bench clean
+.PHONY: help install demo test test-long lint types format lock lock-check check bench clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ demo: install ## Ask an agent a question about this repository and show what it 
 
 test: install ## Run the tests.
 	$(BIN)/python -m pytest
+
+test-long: install ## Run the races, the generated layouts and the kills for minutes, not seconds.
+	$(BIN)/python -m pytest -m long
 
 lint: install ## Check style and formatting.
 	$(BIN)/ruff check .
