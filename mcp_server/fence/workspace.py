@@ -21,6 +21,7 @@ from mcp_server.fence.beneath import Root
 from mcp_server.fence.confinement import Confinement, Status
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.files import Files, TextFile, WrittenFile
+from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.listing import Listing
 from mcp_server.fence.openers import Opener
@@ -50,7 +51,7 @@ class Workspace:
         self.confinement: Status = confinement.status
         self.root_names = root.names
         """The absolute paths of the root: as configured, and without links."""
-        self._files = Files(root, grant)
+        self._files = Files(Gate(root, grant))
         self._ripgrep = ripgrep
         self._deadlines: set[Deadline] = set()
         self._opened = ExitStack()
