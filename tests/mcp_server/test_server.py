@@ -134,6 +134,14 @@ async def test_no_answer_names_the_place_of_the_root(yard: Yard) -> None:
                 assert SECRET not in text
 
 
+FOR_THE_CALLER = (
+    errors.InvalidInputError,
+    errors.NotFoundError,
+    errors.ConflictError,
+    LimitError,
+)
+
+
 def leaves(kind: type[ServerError]) -> list[type[ServerError]]:
     return [kind, *(leaf for child in kind.__subclasses__() for leaf in leaves(child))]
 
@@ -147,7 +155,7 @@ async def test_every_error_of_ours_has_its_translation(
         if kind is LimitError
         else kind("the message")
     )
-    if issubclass(kind, errors.InvalidInputError | errors.NotFoundError | LimitError):
+    if issubclass(kind, FOR_THE_CALLER):
         result = translate(error, workspace)
         assert result.is_error
         assert result.content == [types.TextContent(type="text", text="the message")]
