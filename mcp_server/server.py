@@ -13,6 +13,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
+from mcp_server.callers import caller_from
 from mcp_server.errors import (
     ConflictError,
     InvalidInputError,
@@ -22,8 +23,9 @@ from mcp_server.errors import (
     ServerError,
     UnavailableError,
 )
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.workspace import Workspace
-from mcp_server.text import outgoing, quoted, without_host_paths
+from mcp_server.text import outgoing, printable_name, quoted, without_host_paths
 from mcp_server.tools.registry import TOOLS
 from mcp_server.tools.tool import Tool
 
@@ -57,11 +59,13 @@ def create_server(workspace: Workspace) -> Server[Any]:
     ) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_described(tool) for tool in granted.values()])
 
-    async def call_tool(_: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(
+        context: Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
         try:
             tool = _chosen(params.name, workspace)
             arguments = tool.parse(params.arguments or {})
-            return _result(await arguments.call(workspace))
+            return _result(await arguments.call(workspace, _caller(context)))
         except Exception as error:  # the edge: `translate` logs what is not ours and hides it
             return translate(error, workspace)
 
@@ -108,6 +112,12 @@ def _chosen(name: str, workspace: Workspace) -> Tool:
     if name in TOOLS:
         raise PermissionDeniedError(f"Tool {name!r} is not granted here; granted: {offered}.")
     raise InvalidInputError(f"There is no tool {quoted(name)}; there is: {offered}.")
+
+
+def _caller(context: Context) -> Caller:
+    client = context.session.client_params
+    host = f"{client.client_info.name} {client.client_info.version}" if client else ""
+    return caller_from({**(context.meta or {})}, printable_name(host))
 
 
 def _described(tool: Tool) -> types.Tool:

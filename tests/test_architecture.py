@@ -11,9 +11,9 @@ PACKAGES = ("mcp_server", "orchestrator")
 
 LAYERS = {
     "mcp_server": (
-        ("errors", "text"),
+        ("errors", "text", "settings"),
         ("fence",),
-        ("tools",),
+        ("tools", "callers"),
         ("server",),
         ("__main__",),
     ),

@@ -1,4 +1,4 @@
-"""The directory that everything happens beneath: find, open and change files by descriptor.
+"""The directory that everything happens beneath: find and open what is in it, by descriptor.
 
 What was checked is what is opened: no path is looked up twice, and none by its absolute name.
 Source: docs/decisions/0002-path-confinement.md.
@@ -6,10 +6,6 @@ Source: docs/decisions/0002-path-confinement.md.
 
 import errno
 import os
-import re
-import secrets
-import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +17,7 @@ from mcp_server.fence.openers import (
     MAX_LINKS,
     MAX_RESTARTS,
     MAX_STEPS,
+    READ_FLAGS,
     Opened,
     Opener,
     Parts,
@@ -34,14 +31,6 @@ from mcp_server.text import shown, stored_name
 MAX_PATH_BYTES = 4095
 """Linux' PATH_MAX without the NUL; longer paths fail in ways that differ by system call."""
 MAX_NAME_BYTES = 255
-
-# O_NONBLOCK: opening a FIFO must not wait for its other end. O_NOCTTY: nor a terminal adopt us.
-READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-
-
-_TEMPORARY = re.compile(r"\.workyard-[0-9a-f]{12}\.tmp")
-_STALE_S = 3600  # a write takes seconds; what is older was left by one that was killed
-_ACCESS_LIST = "system.posix_acl_access"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,112 +199,3 @@ def _escape(path: str) -> PathEscapeError:
         f"Path {shown(path)} leads out of the workspace. Give a path relative to its root, such "
         "as 'src/app.py'; links and '..' are followed only inside."
     )
-
-
-# --- changes, always in an open directory and by one last component
-
-
-def make_directories(place: Place) -> Opened:
-    """Make the missing directories of `place` and return the one that holds the file, open."""
-    fd = os.dup(place.directory.fd)
-    try:
-        for name in place.missing:
-            with suppress(FileExistsError):  # someone else was quicker; the open below decides
-                os.mkdir(name, dir_fd=fd)
-            inner = os.open(name, DIRECTORY_FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-            os.close(fd)
-            fd = inner
-    except BaseException:
-        os.close(fd)
-        raise
-    return Opened(fd, place.parent)
-
-
-def replace_file(
-    directory_fd: int, name: str, content: bytes, replaced: os.stat_result | None
-) -> None:
-    """Put a file with `content` at `name` at once; when this fails, the old one is whole.
-
-    Args:
-        directory_fd: the directory that holds the file.
-        name: one component.
-        content: the whole new content.
-        replaced: the state of the file that is replaced, who may use the new one; None for a new
-            file.
-
-    Hard links are broken on purpose: package stores share files by them.
-    """
-    _remove_stale(directory_fd)
-    temporary = f".workyard-{secrets.token_hex(6)}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    # A new file gets what the umask leaves; a secret one is never readable by others on its way.
-    fd = os.open(temporary, flags, 0o666 if replaced is None else 0o600, dir_fd=directory_fd)
-    try:
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(fd, view) :]
-            if replaced is not None:
-                _keep_access(fd, replaced, _access_list(directory_fd, name))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=directory_fd)
-        raise
-    os.fsync(directory_fd)  # the rename survives a power cut too
-
-
-def _keep_access(fd: int, replaced: os.stat_result, access_list: bytes | None) -> None:
-    """Let those use the new file who could use the one it replaces, and nobody else.
-
-    Raises:
-        PermissionError: it has an access list that cannot be kept.
-    """
-    mode = replaced.st_mode & 0o777  # setuid and setgid go, as the kernel does it for any write
-    try:
-        os.fchown(fd, replaced.st_uid if os.geteuid() == 0 else -1, replaced.st_gid)
-    except PermissionError:
-        if access_list is not None:
-            raise
-        # Another group: its members were others before, and those of the old one are others now.
-        both = mode >> 3 & mode & 0o7
-        mode = mode & 0o700 | both << 3 | both
-    if access_list is not None:
-        os.setxattr(fd, _ACCESS_LIST, access_list)
-    os.fchmod(fd, mode)
-
-
-def _access_list(directory_fd: int, name: str) -> bytes | None:
-    """Return the POSIX access list of a file, None if it has none beyond its mode."""
-    if not hasattr(os, "getxattr"):
-        return None
-    try:
-        path = f"/proc/self/fd/{directory_fd}/{name}"
-        return os.getxattr(path, _ACCESS_LIST, follow_symlinks=False)
-    except OSError as error:
-        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
-            return None
-        raise
-
-
-def _remove_stale(directory_fd: int) -> None:
-    """Remove what writes have left in the directory that were killed on their way."""
-    before = time.time() - _STALE_S
-    with os.scandir(directory_fd) as found:
-        names = [each.name for each in found if _TEMPORARY.fullmatch(each.name)]
-    for name in names:
-        with suppress(FileNotFoundError):  # another write was quicker
-            state = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-            if stat.S_ISREG(state.st_mode) and state.st_mtime < before:
-                os.unlink(name, dir_fd=directory_fd)
-
-
-def state_of(directory_fd: int, name: str) -> os.stat_result | None:
-    """Return the state of `name`, links not followed, or None if there is nothing."""
-    try:
-        return os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None

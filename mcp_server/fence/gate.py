@@ -19,12 +19,12 @@ from mcp_server.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from mcp_server.fence.beneath import READ_FLAGS, Place, Root
+from mcp_server.fence.beneath import Place, Root
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.faults import translated
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.listing import aim_of, visible_names
-from mcp_server.fence.openers import Opened, Parts, join
+from mcp_server.fence.openers import READ_FLAGS, Opened, Parts, join
 from mcp_server.text import quoted, shown
 
 _MAX_NAMES = 2000  # names that are looked at for one that was not found
@@ -82,6 +82,11 @@ class Gate:
             if not self.grant.may_write(place.path):
                 raise self._refusal(path, _WRITTEN)
             yield place
+
+    def check_writable(self, path: str) -> None:
+        """Raise PermissionDeniedError unless the canonical `path` may be written."""
+        if not self.grant.may_write(path):
+            raise self._refusal(path, _WRITTEN)
 
     def _may_know(self, path: str, use: str) -> bool:
         """Tell whether a caller may know what is at the resolved `path`, when asking for `use`."""

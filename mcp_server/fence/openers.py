@@ -26,6 +26,8 @@ Parts = tuple[str, ...]
 """A path in components; it holds neither "" nor ".", but may hold ".."."""
 
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY
+# O_NONBLOCK: opening a FIFO must not wait for its other end. O_NOCTTY: nor a terminal adopt us.
+READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 
 # The limits of Go's os.Root: no honest path comes near them.
 MAX_STEPS = 255

@@ -16,16 +16,22 @@ from typing import Self, TypeVar
 
 import anyio
 
-from mcp_server.errors import InvalidInputError, UnavailableError
+from mcp_server.errors import InvalidInputError, PermissionDeniedError, UnavailableError
 from mcp_server.fence.beneath import Root
+from mcp_server.fence.changes import Caller, Outcome
+from mcp_server.fence.changing import Changer, ChangeRequest
 from mcp_server.fence.confinement import Confinement, Status
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.files import Files, TextFile, WrittenFile
+from mcp_server.fence.files import Files, TextFile
 from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant
+from mcp_server.fence.journal import Journal
+from mcp_server.fence.ledger import Call, Selection
 from mcp_server.fence.listing import Listing
 from mcp_server.fence.openers import Opener
 from mcp_server.fence.search import Query, Ripgrep, SearchResult, find_ripgrep
+from mcp_server.fence.undoing import Undone
+from mcp_server.settings import JournalSettings
 
 MAX_WORKERS = 4
 """Threads of one workspace: disks gain little from more, and a stuck one must not take all."""
@@ -44,19 +50,28 @@ class Workspace:
     """
 
     def __init__(
-        self, root: Root, grant: Grant, *, confinement: Confinement, ripgrep: Ripgrep
+        self,
+        root: Root,
+        grant: Grant,
+        *,
+        confinement: Confinement,
+        ripgrep: Ripgrep,
+        journal: Journal | None,
     ) -> None:
         """Take what `open` has opened; use that."""
         self.grant = grant
         self.confinement: Status = confinement.status
         self.root_names = root.names
         """The absolute paths of the root: as configured, and without links."""
-        self._files = Files(Gate(root, grant))
+        gate = Gate(root, grant)
+        self._files = Files(gate)
+        self._own_changer = None if journal is None else Changer(gate, journal)
         self._ripgrep = ripgrep
         self._deadlines: set[Deadline] = set()
         self._opened = ExitStack()
-        for each in (root, confinement, ripgrep):
-            self._opened.callback(each.close)
+        for each in (root, confinement, ripgrep, journal):
+            if each is not None:
+                self._opened.callback(each.close)
         self._executor = ThreadPoolExecutor(
             MAX_WORKERS, thread_name_prefix="workspace", initializer=confinement.apply
         )
@@ -64,7 +79,12 @@ class Workspace:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, root: str | Path, grant: Grant, *, opener: Opener | None = None
+        cls,
+        root: str | Path,
+        grant: Grant,
+        *,
+        opener: Opener | None = None,
+        journal: JournalSettings | None = None,
     ) -> AsyncIterator[Self]:
         """Open `root` for the time of the context.
 
@@ -72,12 +92,15 @@ class Workspace:
             root: the directory that everything happens beneath.
             grant: what may be done in it.
             opener: how paths are opened beneath it; the best way that works here by default.
+            journal: where changes are recorded; as the environment says by default.
 
         Raises:
-            InvalidInputError: `root` is not a directory that can be opened.
-            UnavailableError: the threads could not be confined although the kernel can.
+            InvalidInputError: `root` is not a directory that can be opened, or the journal would
+                lie in it.
+            UnavailableError: the threads could not be confined although the kernel can, or the
+                journal cannot be opened.
         """
-        workspace = cls._opened_at(os.fspath(root), grant, opener)
+        workspace = cls._opened_at(os.fspath(root), grant, opener, journal)
         try:
             # A thread that cannot be confined shows here, not at the first call.
             await workspace._run(lambda _: None, _START_S)
@@ -86,22 +109,34 @@ class Workspace:
             await workspace.close()
 
     @classmethod
-    def _opened_at(cls, root: str, grant: Grant, opener: Opener | None) -> Self:
-        if not root:
-            raise InvalidInputError("The root is empty: name a directory, '.' for the current one.")
-        try:
-            beneath = Root(root, opener)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a path"
-            raise InvalidInputError(f"Root {root!r} cannot be opened: {reason}.") from error
-        program = find_ripgrep()
-        try:
-            confinement = Confinement(beneath.fd, program)
-        except OSError as error:
-            beneath.close()
-            raise UnavailableError(f"Threads cannot be confined: {error.strerror}.") from error
-        ripgrep = Ripgrep(program, is_confined=confinement.status.is_on)
-        return cls(beneath, grant, confinement=confinement, ripgrep=ripgrep)
+    def _opened_at(
+        cls, root: str, grant: Grant, opener: Opener | None, journal: JournalSettings | None
+    ) -> Self:
+        with ExitStack() as stack:
+            beneath = _opened_root(root, opener)
+            stack.callback(beneath.close)
+            program = find_ripgrep()
+            try:
+                confinement = Confinement(beneath.fd, program)
+            except OSError as error:
+                raise UnavailableError(f"Threads cannot be confined: {error.strerror}.") from error
+            stack.callback(confinement.close)
+            ripgrep = Ripgrep(program, is_confined=confinement.status.is_on)
+            stack.callback(ripgrep.close)
+            changes = None
+            if grant.write:
+                changes = Journal(beneath.names[-1], journal or JournalSettings.load())
+                stack.callback(changes.close)
+            stack.pop_all()  # the workspace closes them
+            return cls(beneath, grant, confinement=confinement, ripgrep=ripgrep, journal=changes)
+
+    @property
+    def _changer(self) -> Changer:
+        if self._own_changer is None:
+            raise PermissionDeniedError(
+                "Files may not be changed here: the grant lets nothing be written."
+            )
+        return self._own_changer
 
     async def read_text(self, path: str) -> TextFile:
         """Read a whole file of UTF-8 text; also raises `NotTextError`."""
@@ -114,10 +149,6 @@ class Workspace:
         """
         return await self._run(lambda deadline: view(self._files.read(path, deadline)))
 
-    async def write_text(self, path: str, text: str) -> WrittenFile:
-        """Create or replace a file at once, with the directories above it; its mode stays."""
-        return await self._run(lambda deadline: self._files.write(path, text, deadline))
-
     async def list_directory(self, path: str, *, depth: int = 1) -> Listing:
         """List a directory, `depth` levels deep."""
         return await self._run(lambda deadline: self._files.list(path, depth, deadline))
@@ -125,6 +156,34 @@ class Workspace:
     async def search(self, query: Query) -> SearchResult:
         """Search a directory or one file; also raises `PatternError`."""
         return await self._run(lambda deadline: self._files.search(query, self._ripgrep, deadline))
+
+    async def change(
+        self, request: ChangeRequest, caller: Caller, view: Callable[[Outcome], ResultT]
+    ) -> ResultT:
+        """Do what is asked, or nothing, and return what `view` makes of it, off the event loop.
+
+        Also raises what the request's `plan` raises, `ConflictError` among it.
+        """
+        return await self._run(
+            lambda deadline: view(self._changer.change(request, caller, deadline))
+        )
+
+    async def preview(self, request: ChangeRequest, view: Callable[[Outcome], ResultT]) -> ResultT:
+        """Do nothing, and return what `view` makes of what `change` would do."""
+        return await self._run(lambda deadline: view(self._changer.preview(request, deadline)))
+
+    async def calls(self, selection: Selection, limit: int) -> list[Call]:
+        """Return the calls that changed something, the newest first; for the owner, not a tool."""
+        return await self._run(lambda deadline: self._changer.calls(selection, limit, deadline))
+
+    async def undo(self, selection: Selection, caller: Caller, *, force: bool = False) -> Undone:
+        """Take calls back, all or none; for the owner, not a tool: the grant is not asked.
+
+        Also raises `ConflictError` when others have changed something since, unless `force`.
+        """
+        return await self._run(
+            lambda deadline: self._changer.undo(selection, caller, deadline, force=force)
+        )
 
     async def close(self) -> None:
         """Stop the work that nobody can wait for any more, and close the root."""
@@ -155,3 +214,13 @@ class Workspace:
         finally:
             deadline.cancel()
             self._deadlines.discard(deadline)
+
+
+def _opened_root(root: str, opener: Opener | None) -> Root:
+    if not root:
+        raise InvalidInputError("The root is empty: name a directory, '.' for the current one.")
+    try:
+        return Root(root, opener)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise InvalidInputError(f"Root {root!r} cannot be opened: {reason}.") from error

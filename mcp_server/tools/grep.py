@@ -3,6 +3,7 @@
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.search import Match, Query, SearchResult
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_line, printable_name, quoted, rows_that_fit, shown
@@ -23,7 +24,7 @@ class Grep(ToolArguments):
     literal: bool = False
     """Take the pattern as plain text."""
 
-    async def call(self, workspace: Workspace) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> str:
         """Search and show the matches."""
         query = Query(
             pattern=self.pattern,

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.listing import Entry, Kind, Listing
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_name, rows_that_fit
@@ -16,7 +17,7 @@ class ListDirectory(ToolArguments):
     depth: int = Field(default=1, ge=1, le=10)
     """Levels to list: 1 is the directory itself, 2 its subdirectories too."""
 
-    async def call(self, workspace: Workspace) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> str:
         """List the directory."""
         return show_listing(await workspace.list_directory(self.path, depth=self.depth))
 

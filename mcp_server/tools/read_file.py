@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from mcp_server.errors import InvalidInputError, LimitError
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.files import TextFile
 from mcp_server.fence.grant import Limits
 from mcp_server.fence.workspace import Workspace
@@ -27,7 +28,7 @@ class ReadFile(ToolArguments):
     limit: Annotated[int, Field(ge=1)] | SkipJsonSchema[None] = None
     """Most lines to show; as many as fit in one page when left out."""
 
-    async def call(self, workspace: Workspace) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> str:
         """Read the file and show a page of it."""
 
         def page(file: TextFile) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from mcp_server.errors import InvalidInputError
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.grant import ToolName
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import quoted
@@ -28,8 +29,8 @@ class ToolArguments(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @abstractmethod
-    async def call(self, workspace: Workspace) -> str:
-        """Do what was asked and return the text that the caller reads.
+    async def call(self, workspace: Workspace, caller: Caller) -> str:
+        """Do what was asked, on behalf of `caller`, and return the text that it reads.
 
         Raises:
             ServerError: the call cannot be done; the message says why and what to do.

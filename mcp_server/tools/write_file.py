@@ -1,5 +1,9 @@
 """`write_file`: create or replace a text file as a whole."""
 
+from pydantic.json_schema import SkipJsonSchema
+
+from mcp_server.fence import writing
+from mcp_server.fence.changes import Caller, Outcome
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import count_lines, counted, printable_name
 from mcp_server.tools.tool import Tool, ToolArguments
@@ -12,16 +16,15 @@ class WriteFile(ToolArguments):
     """File to write, relative to the workspace root. Missing directories are created."""
     content: str
     """The whole new content of the file."""
+    expected_hash: str | SkipJsonSchema[None] = None
+    """Replace the file only if it still has this sha256, as read_file shows it."""
 
-    async def call(self, workspace: Workspace) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> str:
         """Write the file and say what was done."""
-        written = await workspace.write_text(self.path, self.content)
-        lines = count_lines(self.content)
-        return (
-            f"{'Created' if written.is_new else 'Replaced'} {printable_name(written.path)} · "
-            f"{counted(lines, 'line')} · {counted(written.size, 'byte')} · "
-            f"sha256 {written.sha256[:12]}"
+        request = writing.WriteFile(
+            path=self.path, text=self.content, expected_hash=self.expected_hash
         )
+        return await workspace.change(request, caller, show_written)
 
 
 WRITE_FILE = Tool(
@@ -35,3 +38,15 @@ WRITE_FILE = Tool(
     is_read_only=False,
     is_destructive=True,
 )
+
+
+def show_written(outcome: Outcome) -> str:
+    """Return one line about the file that was written."""
+    change = outcome.changes[-1]
+    assert change.after is not None
+    content = change.after.content
+    return (
+        f"{'Created' if change.before is None else 'Replaced'} {printable_name(change.path)} · "
+        f"{counted(count_lines(content.decode(errors='replace')), 'line')} · "
+        f"{counted(len(content), 'byte')} · sha256 {change.after.sha256[:12]}"
+    )

@@ -1,16 +1,24 @@
 """A yard to work in: a root with a little project, and beside it what must stay out of reach."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from mcp_server.fence import confinement
+from mcp_server.fence.beneath import Root
+from mcp_server.fence.changes import Caller, Change
+from mcp_server.fence.changing import Changer
+from mcp_server.fence.deadline import Deadline
+from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant
+from mcp_server.fence.journal import Journal
 from mcp_server.fence.openers import Opener, open_by_kernel, open_by_walk
 from mcp_server.fence.workspace import Workspace
+from mcp_server.fence.writing import WriteFile
+from mcp_server.settings import JournalSettings
 
 SECRET = "the secret outside"
 
@@ -53,6 +61,33 @@ async def workspace(yard: Yard) -> AsyncIterator[Workspace]:
     """The yard's workspace with the full grant."""
     async with Workspace.open(yard.root, Grant.full()) as opened:
         yield opened
+
+
+@pytest.fixture
+def root(yard: Yard, opener: Opener) -> Iterator[Root]:
+    """The yard's root, opened in each way."""
+    opened = Root(str(yard.root), opener)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def changer(root: Root) -> Iterator[Changer]:
+    """What makes changes beneath the root, in this thread: Landlock does not help it."""
+    journal = Journal(root.names[-1], JournalSettings.load())
+    yield Changer(Gate(root, Grant.full()), journal)
+    journal.close()
+
+
+def write(changer: Changer, path: str, text: str) -> Change:
+    """Write a file as `write_file` does, and return the change of the file itself."""
+    return changer.change(WriteFile(path=path, text=text), Caller(), Deadline(30)).changes[-1]
+
+
+async def write_text(workspace: Workspace, path: str, text: str) -> Change:
+    """Write a file through the workspace, and return the change of the file itself."""
+    request = WriteFile(path=path, text=text)
+    return await workspace.change(request, Caller(), lambda outcome: outcome.changes[-1])
 
 
 @pytest.fixture

@@ -1,28 +1,20 @@
 """Where a file is or would be, and how one is replaced."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mcp_server.errors import InvalidInputError, PathEscapeError
-from mcp_server.fence.beneath import Root, make_directories, replace_file
-from mcp_server.fence.openers import Opener
-from tests.mcp_server.conftest import Yard
-
-
-@pytest.fixture
-def root(yard: Yard, opener: Opener) -> Iterator[Root]:
-    opened = Root(str(yard.root), opener)
-    yield opened
-    opened.close()
-
-
-def write(root: Root, path: str, content: bytes) -> str:
-    with root.locate(path) as place, make_directories(place) as directory:
-        replace_file(directory.fd, place.name, content, None)
-        return place.path
+from mcp_server.errors import (
+    InvalidInputError,
+    NotAFileError,
+    NotFoundError,
+    PathEscapeError,
+    UnavailableError,
+)
+from mcp_server.fence.beneath import Root
+from mcp_server.fence.changing import Changer
+from tests.mcp_server.conftest import Yard, write
 
 
 def paths_below(directory: Path) -> list[str]:
@@ -45,7 +37,7 @@ def paths_below(directory: Path) -> list[str]:
         "absolute",
     ],
 )
-def test_nothing_is_made_outside(yard: Yard, root: Root, path: str) -> None:
+def test_nothing_is_made_outside(yard: Yard, changer: Changer, path: str) -> None:
     yard.link("to-dir", "../outside")
     yard.link("to-file", "../outside/secret.txt")
     yard.link("dangling-out", "../outside/new")
@@ -54,7 +46,7 @@ def test_nothing_is_made_outside(yard: Yard, root: Root, path: str) -> None:
     yard.link("absolute", yard.outside / "new")
     before = paths_below(yard.outside), paths_below(yard.root)
     with pytest.raises(PathEscapeError):
-        write(root, path, b"x")
+        write(changer, path, "x")
     assert (paths_below(yard.outside), paths_below(yard.root)) == before
 
 
@@ -73,7 +65,7 @@ def test_nothing_is_made_outside(yard: Yard, root: Root, path: str) -> None:
     ],
 )
 def test_links_inside_are_followed_and_survive(
-    yard: Yard, root: Root, path: str, canonical: str
+    yard: Yard, changer: Changer, path: str, canonical: str
 ) -> None:
     links = {
         "link": "src/app.py",
@@ -84,34 +76,34 @@ def test_links_inside_are_followed_and_survive(
     }
     for name, target in links.items():
         yard.link(name, target)
-    assert write(root, path, b"new content") == canonical
+    assert write(changer, path, "new content").path == canonical
     assert (yard.root / canonical).read_bytes() == b"new content"
     assert {name: os.readlink(yard.root / name) for name in links} == links
 
 
-def test_a_directory_behind_dot_dot_must_exist(root: Root) -> None:
-    with pytest.raises(FileNotFoundError):
-        write(root, "nope/../new", b"")
+def test_a_directory_behind_dot_dot_must_exist(changer: Changer) -> None:
+    with pytest.raises(NotFoundError):
+        write(changer, "nope/../new", "")
 
 
 @pytest.mark.parametrize("path", ["", ".", "src/..", "src/", "src/new/", "src/."])
 def test_a_path_that_only_a_directory_can_have_is_no_place_for_a_file(
-    root: Root, path: str
+    changer: Changer, path: str
 ) -> None:
-    with pytest.raises(IsADirectoryError):
-        write(root, path, b"")
+    with pytest.raises((NotAFileError, NotFoundError)):
+        write(changer, path, "")
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\0", "a\ud800b", "caf\udce9", "x" * 256, "x/" * 2048])
-def test_a_path_that_no_file_can_have_is_refused(root: Root, path: str) -> None:
-    for attempt in (lambda: root.open(path, os.O_RDONLY), lambda: write(root, path, b"")):
+def test_a_path_that_no_file_can_have_is_refused(root: Root, changer: Changer, path: str) -> None:
+    for attempt in (lambda: root.open(path, os.O_RDONLY), lambda: write(changer, path, "")):
         with pytest.raises(InvalidInputError):
             attempt()
 
 
-def test_an_absolute_path_below_the_root_is_taken_as_relative(yard: Yard, root: Root) -> None:
-    assert write(root, f"{yard.root}/a.txt", b"") == "a.txt"
-    assert write(root, f"{yard.root}//sub/./a.txt", b"") == "sub/a.txt"
+def test_an_absolute_path_below_the_root_is_taken_as_relative(yard: Yard, changer: Changer) -> None:
+    assert write(changer, f"{yard.root}/a.txt", "").path == "a.txt"
+    assert write(changer, f"{yard.root}//sub/./a.txt", "").path == "sub/a.txt"
 
 
 def test_a_root_given_by_a_link_is_known_by_both_names(yard: Yard, tmp_path: Path) -> None:
@@ -134,19 +126,19 @@ def test_an_absolute_path_that_only_looks_like_the_root_is_refused(
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    yard: Yard, root: Root, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, changer: Changer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
     before = (yard.root / "src/app.py").read_bytes()
-    with pytest.raises(OSError, match="No space left"):
-        write(root, "src/app.py", b"half")
+    with pytest.raises(UnavailableError, match="No space left"):
+        write(changer, "src/app.py", "half")
     assert (yard.root / "src/app.py").read_bytes() == before
     assert os.listdir(yard.root / "src") == ["app.py"]
 
 
-def test_a_file_in_the_way_of_a_directory_is_an_error(root: Root) -> None:
-    with pytest.raises(NotADirectoryError):
-        write(root, "src/app.py/new", b"")
+def test_a_file_in_the_way_of_a_directory_is_an_error(changer: Changer) -> None:
+    with pytest.raises(NotAFileError):
+        write(changer, "src/app.py/new", "")

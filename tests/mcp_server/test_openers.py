@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import PathEscapeError
-from mcp_server.fence.beneath import READ_FLAGS, Root
-from mcp_server.fence.openers import Opener, best_opener, open_by_kernel, open_by_walk
+from mcp_server.fence.beneath import Root
+from mcp_server.fence.openers import READ_FLAGS, Opener, best_opener, open_by_kernel, open_by_walk
 from tests.mcp_server.conftest import SECRET, Yard
 
 

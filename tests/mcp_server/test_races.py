@@ -15,10 +15,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from mcp_server.errors import PathEscapeError
-from mcp_server.fence.beneath import READ_FLAGS, Root, make_directories, replace_file
-from mcp_server.fence.openers import Opener
-from tests.mcp_server.conftest import SECRET, Yard
+from mcp_server.errors import ConflictError, NotAFileError, NotFoundError, PathEscapeError
+from mcp_server.fence.beneath import Root
+from mcp_server.fence.changing import Changer
+from mcp_server.fence.openers import READ_FLAGS
+from tests.mcp_server.conftest import SECRET, Yard, write
 
 RACE_S = 1.0
 
@@ -50,13 +51,10 @@ def swapping(yard: Yard, a: str, b: str) -> Iterator[None]:
             process.kill()
 
 
-@pytest.fixture
-def root(yard: Yard, opener: Opener) -> Iterator[Root]:
+@pytest.fixture(autouse=True)
+def doors(yard: Yard) -> None:
     yard.write("door/secret.txt", "inside")
     yard.link("trap", "../outside")
-    opened = Root(str(yard.root), opener)
-    yield opened
-    opened.close()
 
 
 def test_a_directory_swapped_with_a_link_never_lets_a_read_out(yard: Yard, root: Root) -> None:
@@ -74,19 +72,17 @@ def test_a_directory_swapped_with_a_link_never_lets_a_read_out(yard: Yard, root:
     assert SECRET not in seen
 
 
-def test_a_directory_swapped_with_a_link_never_lets_a_write_out(yard: Yard, root: Root) -> None:
+def test_a_directory_swapped_with_a_link_never_lets_a_write_out(
+    yard: Yard, changer: Changer
+) -> None:
     seen: Counter[str] = Counter()
     with swapping(yard, "door", "trap"):
         end = time.monotonic() + RACE_S
         while time.monotonic() < end:
             try:
-                with (
-                    root.locate(f"door/new-{seen.total() % 50}/file") as place,
-                    make_directories(place) as directory,
-                ):
-                    replace_file(directory.fd, place.name, b"x", None)
-                    seen["written"] += 1
-            except (PathEscapeError, FileNotFoundError, NotADirectoryError):
+                write(changer, f"door/new-{seen.total() % 50}/file", "x")
+                seen["written"] += 1
+            except (PathEscapeError, ConflictError, NotFoundError, NotAFileError):
                 seen["refused"] += 1
     assert seen["written"] > 10, seen
     assert seen["refused"] > 10, seen

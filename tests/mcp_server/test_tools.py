@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from mcp_server.errors import InvalidInputError, LimitError, NotAFileError
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.grant import TOOL_NAMES, Grant, Limits, ToolName
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
@@ -17,7 +18,7 @@ from tests.mcp_server.conftest import Yard
 
 
 async def call(workspace: Workspace, name: ToolName, **arguments: object) -> str:
-    return await TOOLS[name].parse(arguments).call(workspace)
+    return await TOOLS[name].parse(arguments).call(workspace, Caller())
 
 
 @pytest.fixture

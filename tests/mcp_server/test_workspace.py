@@ -24,6 +24,7 @@ from mcp_server.errors import (
     ServerError,
     UnavailableError,
 )
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.confinement import Confinement
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.files import Files
@@ -31,7 +32,8 @@ from mcp_server.fence.grant import Grant, Limits
 from mcp_server.fence.openers import Opener
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import MAX_WORKERS, Workspace
-from tests.mcp_server.conftest import SECRET, Yard
+from mcp_server.fence.writing import WriteFile
+from tests.mcp_server.conftest import SECRET, Yard, write_text
 
 START_S = 20
 
@@ -66,7 +68,7 @@ async def test_nothing_outside_is_read_or_written_or_listed(
     async with Workspace.open(yard.root, Grant.full(), opener=opener) as workspace:
         for attempt in (
             lambda: workspace.read_text(path),
-            lambda: workspace.write_text(path, "x"),
+            lambda: write_text(workspace, path, "x"),
             lambda: workspace.list_directory(path),
             lambda: workspace.search(Query(pattern="secret", path=path)),
         ):
@@ -96,7 +98,7 @@ async def test_what_is_not_a_file_is_refused_without_waiting(
     with anyio.fail_after(5):
         for attempt in (
             lambda: workspace.read_text("thing"),
-            lambda: workspace.write_text("thing", "x"),
+            lambda: write_text(workspace, "thing", "x"),
             lambda: workspace.list_directory("thing"),
             lambda: workspace.search(Query(pattern="x", path="thing")),
         ):
@@ -137,7 +139,7 @@ async def test_a_file_over_the_limit_is_not_read(yard: Yard) -> None:
                 await workspace.read_text(path)
             assert (refused.value.actual, refused.value.limit) == (size, 10)
         with pytest.raises(LimitError):
-            await workspace.write_text("new", "x" * 11)
+            await write_text(workspace, "new", "x" * 11)
         assert not (yard.root / "new").exists()
 
 
@@ -145,10 +147,11 @@ async def test_a_write_creates_replaces_and_keeps_the_mode(
     yard: Yard, workspace: Workspace
 ) -> None:
     (yard.root / "src/app.py").chmod(0o750)
-    replaced = await workspace.write_text("src/app.py", "new")
-    created = await workspace.write_text("a/b/c.txt", "grüße")
-    assert (replaced.path, replaced.is_new, replaced.size) == ("src/app.py", False, 3)
-    assert (created.path, created.is_new, created.size) == ("a/b/c.txt", True, 7)
+    replaced = await write_text(workspace, "src/app.py", "new")
+    created = await write_text(workspace, "a/b/c.txt", "grüße")
+    assert (replaced.path, replaced.before is None) == ("src/app.py", False)
+    assert (created.path, created.before is None) == ("a/b/c.txt", True)
+    assert (yard.root / "a/b/c.txt").read_text(encoding="utf-8") == "grüße"
     assert (yard.root / "src/app.py").stat().st_mode & 0o7777 == 0o750
     umask = os.umask(0)
     os.umask(umask)
@@ -160,7 +163,7 @@ async def test_a_write_through_a_link_inside_keeps_the_link(
     yard: Yard, workspace: Workspace
 ) -> None:
     yard.link("link", "src/app.py")
-    written = await workspace.write_text("link", "new")
+    written = await write_text(workspace, "link", "new")
     assert written.path == "src/app.py"
     assert os.readlink(yard.root / "link") == "src/app.py"
     assert (yard.root / "src/app.py").read_text() == "new"
@@ -169,7 +172,7 @@ async def test_a_write_through_a_link_inside_keeps_the_link(
 async def test_a_write_breaks_a_hard_link(yard: Yard, workspace: Workspace) -> None:
     """Package stores share files by hard links: the other name must keep its content."""
     os.link(yard.outside / "secret.txt", yard.root / "shared")
-    await workspace.write_text("shared", "mine")
+    await write_text(workspace, "shared", "mine")
     assert (yard.outside / "secret.txt").read_text() == SECRET
 
 
@@ -177,7 +180,7 @@ async def test_a_write_breaks_a_hard_link(yard: Yard, workspace: Workspace) -> N
 async def test_a_directory_is_neither_read_nor_replaced(
     yard: Yard, workspace: Workspace, path: str
 ) -> None:
-    for attempt in (lambda: workspace.read_text(path), lambda: workspace.write_text(path, "x")):
+    for attempt in (lambda: workspace.read_text(path), lambda: write_text(workspace, path, "x")):
         with pytest.raises(NotAFileError, match="directory"):
             await attempt()
     assert (yard.root / "src/app.py").exists()
@@ -186,12 +189,12 @@ async def test_a_directory_is_neither_read_nor_replaced(
 async def test_a_read_only_file_is_not_replaced(yard: Yard, workspace: Workspace) -> None:
     (yard.root / "src/app.py").chmod(0o444)
     with pytest.raises(PermissionDeniedError, match="read-only"):
-        await workspace.write_text("src/app.py", "x")
+        await write_text(workspace, "src/app.py", "x")
 
 
 async def test_content_with_a_lone_surrogate_is_refused(yard: Yard, workspace: Workspace) -> None:
     with pytest.raises(InvalidInputError, match="surrogate"):
-        await workspace.write_text("src/app.py", "\ud800")
+        await write_text(workspace, "src/app.py", "\ud800")
     assert (yard.root / "src/app.py").read_text().startswith("def main")
 
 
@@ -209,9 +212,9 @@ async def test_the_grant_is_asked_about_the_target_of_a_link(yard: Yard) -> None
             with pytest.raises(PermissionDeniedError):
                 await workspace.read_text(path)
             with pytest.raises(PermissionDeniedError):
-                await workspace.write_text(path, "x")
+                await write_text(workspace, path, "x")
         with pytest.raises(PermissionDeniedError):
-            await workspace.write_text("src/door/new.txt", "x")
+            await write_text(workspace, "src/door/new.txt", "x")
     assert sorted(os.listdir(yard.root / "private")) == ["a.txt"]
     assert (yard.root / "private/a.txt").read_text() == "hidden"
 
@@ -226,7 +229,7 @@ async def test_a_denied_name_is_refused_alike_whether_it_exists_or_not(
     yard.link("door", ".git")
     answers = []
     for _ in range(2):
-        for attempt in (lambda: workspace.read_text(path), lambda: workspace.write_text(path, "")):
+        for attempt in (lambda: workspace.read_text(path), lambda: write_text(workspace, path, "")):
             with pytest.raises(PermissionDeniedError) as refused:
                 await attempt()
             answers.append(str(refused.value))
@@ -268,7 +271,7 @@ async def test_no_detour_tells_whether_something_hidden_exists(
             lambda path: workspace.search(Query(pattern="x", path=path)),
         ]
         if "private" not in present:  # which is hidden from reading only
-            attempts.append(lambda path: workspace.write_text(path, "x"))
+            attempts.append(lambda path: write_text(workspace, path, "x"))
         for attempt in attempts:
             answers = []
             for path in (present, absent):
@@ -286,7 +289,7 @@ async def test_a_denied_name_is_refused_even_as_a_link_to_what_is_allowed(
     with pytest.raises(PermissionDeniedError):
         await workspace.read_text(".env")
     with pytest.raises(PermissionDeniedError):
-        await workspace.write_text(".env", "x")
+        await write_text(workspace, ".env", "x")
     assert (await workspace.read_text("link")).path == "src/app.py"
 
 
@@ -393,7 +396,7 @@ async def test_a_path_made_to_take_long_is_refused_at_once(workspace: Workspace,
     with anyio.fail_after(1):
         for attempt in (
             lambda: workspace.read_text(path),
-            lambda: workspace.write_text(path, "x"),
+            lambda: write_text(workspace, path, "x"),
             lambda: workspace.list_directory(path),
         ):
             with pytest.raises(InvalidInputError) as refused:
@@ -414,10 +417,10 @@ async def test_a_read_and_a_write_stop_at_the_deadline(yard: Yard) -> None:
     yard.write("big", "x" * 9_000_000)
     async with Workspace.open(yard.root, Grant.full()) as workspace:
         deadline = Deadline(0)
-        files = workspace._files
+        request = WriteFile(path="new/file", text="x")
         for attempt in (
-            lambda: files.read("big", deadline),
-            lambda: files.write("new/file", "x", deadline),
+            lambda: workspace._files.read("big", deadline),
+            lambda: workspace._changer.change(request, Caller(), deadline),
         ):
             with pytest.raises(LimitError):
                 attempt()
@@ -470,7 +473,7 @@ async def test_a_long_name_is_not_echoed_at_length(workspace: Workspace) -> None
 async def test_a_replaced_file_keeps_its_owner_and_group(yard: Yard, workspace: Workspace) -> None:
     os.chown(yard.root / "src/app.py", 1234, 2345)
     (yard.root / "src/app.py").chmod(0o640)
-    await workspace.write_text("src/app.py", "new")
+    await write_text(workspace, "src/app.py", "new")
     state = (yard.root / "src/app.py").stat()
     assert (state.st_uid, state.st_gid, state.st_mode & 0o7777) == (1234, 2345, 0o640)
 
@@ -484,7 +487,7 @@ async def test_a_group_that_cannot_be_kept_lets_nobody_else_in(
 
     monkeypatch.setattr(os, "fchown", refused)
     (yard.root / "src/app.py").chmod(mode)
-    await workspace.write_text("src/app.py", "new")
+    await write_text(workspace, "src/app.py", "new")
     assert (yard.root / "src/app.py").stat().st_mode & 0o7777 == left
 
 
@@ -497,21 +500,21 @@ async def test_a_replaced_file_keeps_its_access_list(yard: Yard, workspace: Work
         os.setxattr(file, "system.posix_acl_access", access_list)
     except OSError as error:
         pytest.skip(f"no access lists here: {error}")
-    await workspace.write_text("src/app.py", "new")
+    await write_text(workspace, "src/app.py", "new")
     assert os.getxattr(file, "system.posix_acl_access") == access_list
     assert file.stat().st_mode & 0o777 == 0o660
 
 
 async def test_a_file_to_write_cannot_end_in_a_slash(workspace: Workspace) -> None:
     with pytest.raises(NotAFileError, match="'new/' ends in '/'"):
-        await workspace.write_text("new/", "x")
+        await write_text(workspace, "new/", "x")
 
 
 async def test_a_name_is_taken_as_a_listing_shows_it(yard: Yard, workspace: Workspace) -> None:
     Path(os.fsdecode(os.fsencode(yard.root) + b"/docs/caf\xe9.txt")).write_text("needle")
     yard.write("docs/a\\xe9", "literal")
     assert (await workspace.read_text(r"docs/caf\xe9.txt")).text == "needle"
-    assert not (await workspace.write_text(r"docs/caf\xe9.txt", "new")).is_new
+    assert (await write_text(workspace, r"docs/caf\xe9.txt", "new")).before is not None
     assert (await workspace.read_text(r"docs/a\xe9")).text == "literal"
     with pytest.raises(NotFoundError, match=r"'docs' holds 'caf\\xe9.txt'\.$"):
         await workspace.read_text("docs/caf.txt")
@@ -525,10 +528,10 @@ async def test_what_killed_writes_left_is_out_of_reach_and_removed(yard: Yard) -
     os.utime(yard.root / "src" / new)
     grant = Grant(read=("**",), write=("**",), deny=("x",))
     async with Workspace.open(yard.root, grant) as workspace:
-        for attempt in (workspace.read_text(f"src/{old}"), workspace.write_text(f"src/{old}", "")):
+        for attempt in (workspace.read_text(f"src/{old}"), write_text(workspace, f"src/{old}", "")):
             with pytest.raises(PermissionDeniedError):
                 await attempt
-        await workspace.write_text("src/app.py", "new")
+        await write_text(workspace, "src/app.py", "new")
     assert sorted(os.listdir(yard.root / "src")) == [
         ".workyard-ba9876543210.tmp",
         ".workyard-mine.tmp",

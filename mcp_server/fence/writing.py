@@ -1,0 +1,126 @@
+"""`WriteFile`: create a file, or replace one as a whole."""
+
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mcp_server.errors import (
+    InvalidInputError,
+    LimitError,
+    NotAFileError,
+    PermissionDeniedError,
+    StaleFileError,
+)
+from mcp_server.fence.beneath import Place
+from mcp_server.fence.changes import Change, Kind, State
+from mcp_server.fence.changing import Planning
+from mcp_server.fence.disk import look, state_of
+from mcp_server.fence.openers import join
+from mcp_server.text import shown
+
+_MIN_HASH_CHARS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteFile:
+    """A wish to put `text` at `path`, with the directories above it."""
+
+    path: str
+    text: str
+    expected_hash: str | None = None
+    """What the file must still be: the start of its SHA-256, as `read_file` shows it."""
+
+    @property
+    def tool(self) -> str:
+        """The name of the tool, for the journal."""
+        return "write_file"
+
+    def plan(self, planning: Planning) -> Sequence[Change]:
+        """Return the directories to make, and the file."""
+        gate, deadline = planning.gate, planning.deadline
+        limit = gate.grant.limits.file_bytes
+        content = _encoded(self.text, self.path, limit)
+        with gate.writable(self.path, deadline) as place:
+            before = found_file(place, self.path, planning)
+            check_hash(before, self.expected_hash, self.path)
+            after = State(Kind.FILE, content)
+            return [*directories_to_make(place), Change(place.path, before, after)]
+
+
+def found_file(place: Place, path: str, planning: Planning) -> State | None:
+    """Return the file at `place` that is to be changed, None if there is nothing.
+
+    Raises:
+        NotAFileError: something else is there.
+        PermissionDeniedError: it is read-only.
+        LimitError: it is too large to be put back.
+    """
+    if place.missing:
+        return None
+    found = state_of(place.directory.fd, place.name)
+    if found is None:
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise NotAFileError(f"Path {shown(path)} is a directory and cannot be replaced by a file.")
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAFileError(
+            f"Path {shown(path)} is a link, a pipe, a socket or a device; only files are replaced."
+        )
+    if not found.st_mode & 0o222:
+        mode = found.st_mode & 0o777
+        raise PermissionDeniedError(f"File {shown(path)} is read-only (mode {mode:04o}).")
+    limit = planning.gate.grant.limits.file_bytes
+    return look(place.directory, place.name, limit, planning.deadline)
+
+
+def directories_to_make(place: Place) -> list[Change]:
+    """Return the changes that make the missing directories above `place`."""
+    changes = []
+    path = place.directory.path
+    for name in place.missing:
+        path = join(path, name)
+        changes.append(Change(path, None, State(Kind.DIRECTORY)))
+    return changes
+
+
+def check_hash(found: State | None, expected: str | None, path: str) -> None:
+    """Raise unless the file is what the caller has seen.
+
+    Raises:
+        InvalidInputError: `expected` is not the start of a SHA-256.
+        StaleFileError: the file is another one by now.
+    """
+    if expected is None:
+        return
+    digits = expected.strip().lower().removeprefix("sha256").lstrip(" :")
+    if not _MIN_HASH_CHARS <= len(digits) <= 64 or set(digits) - set("0123456789abcdef"):
+        raise InvalidInputError(
+            f"The expected_hash for {shown(path)} is not a SHA-256: give at least the first "
+            f"{_MIN_HASH_CHARS} hexadecimal digits that read_file shows."
+        )
+    if found is None:
+        raise StaleFileError(f"File {shown(path)} does not exist any more; nothing was changed.")
+    if not found.sha256.startswith(digits):
+        raise StaleFileError(
+            f"File {shown(path)} has changed since: its sha256 is {found.sha256[:12]} now, not "
+            f"{digits[:12]}. Nothing was changed. Read it again, then repeat the call with that "
+            "hash."
+        )
+
+
+def _encoded(text: str, path: str, limit: int) -> bytes:
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            f"The content for {shown(path)} is not valid Unicode: it holds a lone surrogate."
+        ) from None
+    if len(content) > limit:
+        raise LimitError(
+            f"The content for {shown(path)} has {len(content)} bytes; at most {limit} are "
+            "written. Write it as several files.",
+            limit=limit,
+            actual=len(content),
+            unit="bytes",
+        )
+    return content
