@@ -6,8 +6,8 @@ Source: docs/decisions/0002-path-confinement.md.
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -127,8 +127,7 @@ class Root:
         """Open what is at the components `parts`, as `open` does."""
         return self._open(self.fd, parts, flags | os.O_CLOEXEC)
 
-    @contextmanager
-    def locate(self, path: str) -> Iterator[Place]:
+    def locate(self, path: str) -> AbstractContextManager[Place]:
         """Find the place of a file that is to be written or was not found.
 
         Links are followed, a dangling one to where it points, so that the link stays when the file
@@ -140,14 +139,22 @@ class Root:
             IsADirectoryError: the path can only name a directory.
             OSError: anything else that the system says.
         """
-        pending = self.parts(path)
         if path.endswith(("/", "/.")):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        return self._located(path, lambda rest: True)
+
+    def locate_entry(self, path: str) -> AbstractContextManager[Place]:
+        """Find the place of a name itself: as `locate`, but a link that the path ends in stays."""
+        return self._located(path, lambda rest: len(rest) > 1)
+
+    @contextmanager
+    def _located(self, path: str, is_followed: Callable[[Parts], bool]) -> Iterator[Place]:
+        pending = self.parts(path)
         try:
             for _ in range(MAX_LINKS + 1):
                 directory, rest = self._deepest_directory(pending)
                 with directory:
-                    target = link_target(rest[0], directory.fd)
+                    target = link_target(rest[0], directory.fd) if is_followed(rest) else None
                     if target is None:
                         if ".." in rest:  # of a directory that does not exist
                             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

@@ -81,6 +81,8 @@ class Changer:
             if caller.key is not None and (done := self._journal.calls(Selection(key=caller.key))):
                 return self._repeated(done[0], fingerprint)
             changes = self._plan(request, deadline)
+            if not changes:
+                return Outcome(())
             deadline.check()
             call = Call(tool=request.tool, fingerprint=fingerprint, caller=caller, changes=changes)
             return Outcome(changes, self._do(call))
@@ -128,7 +130,7 @@ class Changer:
                 "Nothing has been changed; give each call a key of its own."
             )
         for change in done.changes:
-            self._gate.check_writable(change.path)
+            self._gate.check_writable(change.path, change.path)
         return Outcome(done.changes, done.number, is_repeat=True)
 
     def _do(self, call: Call, undone: Sequence[int] = ()) -> int:
@@ -173,6 +175,10 @@ class Changer:
             path = shown(change.moved_to or change.path)
             raise ConflictError(
                 f"Path {path} has come into being meanwhile. Nothing has been changed."
+            ) from None
+        except FileNotFoundError:
+            raise ConflictError(
+                f"Path {shown(change.path)} has gone meanwhile. Nothing has been changed."
             ) from None
         except OSError as error:
             raise translated(error, change.path) from error

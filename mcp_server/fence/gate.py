@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from mcp_server.errors import (
+    InvalidInputError,
     NotAFileError,
     NotFoundError,
     PathEscapeError,
@@ -79,14 +80,45 @@ class Gate:
             self._explaining(path, "File", _WRITTEN, deadline),
             self.root.locate(path) as place,
         ):
-            if not self.grant.may_write(place.path):
+            self.check_writable(place.path, path)
+            yield place
+
+    @contextmanager
+    def entry(self, path: str, deadline: Deadline) -> Iterator[Place]:
+        """Find the place of a name that the grant lets the caller make, move or delete.
+
+        A link that the path ends in is the thing itself, not what it leads to.
+        """
+        self._refuse_detours(path, _WRITTEN, deadline)
+        if self.root.parts(path)[-1:] in ((), ("..",)):
+            raise InvalidInputError(
+                f"Path {shown(path)} names no entry of a directory. Give its own name, without "
+                "'..' at the end; the root itself stays where it is."
+            )
+        with (
+            self._explaining(path, "Path", _WRITTEN, deadline),
+            self.root.locate_entry(path) as place,
+        ):
+            self.check_writable(place.path, path)
+            target = None if place.missing else link_text(place)
+            aim = None if target is None else aim_of(place.path, target)
+            if aim is not None and self.grant.denies(aim):
                 raise self._refusal(path, _WRITTEN)
             yield place
 
-    def check_writable(self, path: str) -> None:
-        """Raise PermissionDeniedError unless the canonical `path` may be written."""
-        if not self.grant.may_write(path):
+    def missing(self, path: str, deadline: Deadline) -> ServerError:
+        """Return the error for a path that nothing is at, naming what is near."""
+        return self._not_found(path, "Path", deadline)
+
+    def check_writable(self, canonical: str, path: str) -> None:
+        """Raise PermissionDeniedError, about `path`, unless what is there may be written."""
+        if not self.grant.may_write(canonical):
             raise self._refusal(path, _WRITTEN)
+
+    def check_readable(self, canonical: str, path: str) -> None:
+        """Raise PermissionDeniedError, about `path`, unless what is there may be read."""
+        if not self.grant.may_read(canonical):
+            raise self._refusal(path, _READ)
 
     def _may_know(self, path: str, use: str) -> bool:
         """Tell whether a caller may know what is at the resolved `path`, when asking for `use`."""
@@ -175,6 +207,14 @@ class Gate:
         return NotFoundError(
             f"{what} {shown(path)} does not exist; {holder} holds {' and '.join(map(shown, near))}."
         )
+
+
+def link_text(place: Place) -> str | None:
+    """Return where the link at `place` points, or None if there is none."""
+    try:
+        return os.readlink(place.name, dir_fd=place.directory.fd)
+    except OSError:
+        return None
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:

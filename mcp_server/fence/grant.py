@@ -16,7 +16,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from mcp_server.errors import InvalidInputError
 
-ToolName = Literal["read_file", "write_file", "list_directory", "grep"]
+ToolName = Literal[
+    "read_file",
+    "write_file",
+    "list_directory",
+    "grep",
+    "make_directory",
+    "move_path",
+    "delete_path",
+]
 
 TOOL_NAMES: tuple[ToolName, ...] = get_args(ToolName)
 

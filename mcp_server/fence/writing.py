@@ -29,11 +29,7 @@ class WriteFile:
     text: str
     expected_hash: str | None = None
     """What the file must still be: the start of its SHA-256, as `read_file` shows it."""
-
-    @property
-    def tool(self) -> str:
-        """The name of the tool, for the journal."""
-        return "write_file"
+    tool: str = "write_file"
 
     def plan(self, planning: Planning) -> Sequence[Change]:
         """Return the directories to make, and the file."""

@@ -4,12 +4,26 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from mcp_server.fence.grant import ToolName
+from mcp_server.tools.delete_path import DELETE_PATH
 from mcp_server.tools.grep import GREP
 from mcp_server.tools.list_directory import LIST_DIRECTORY
+from mcp_server.tools.make_directory import MAKE_DIRECTORY
+from mcp_server.tools.move_path import MOVE_PATH
 from mcp_server.tools.read_file import READ_FILE
 from mcp_server.tools.tool import Tool
 from mcp_server.tools.write_file import WRITE_FILE
 
 TOOLS: Mapping[ToolName, Tool] = MappingProxyType(
-    {tool.name: tool for tool in (READ_FILE, WRITE_FILE, LIST_DIRECTORY, GREP)}
+    {
+        tool.name: tool
+        for tool in (
+            READ_FILE,
+            WRITE_FILE,
+            LIST_DIRECTORY,
+            GREP,
+            MAKE_DIRECTORY,
+            MOVE_PATH,
+            DELETE_PATH,
+        )
+    }
 )
