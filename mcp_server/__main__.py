@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import anyio
 
-from mcp_server.errors import InvalidInputError, ServerError
-from mcp_server.fence.grant import Grant
+from mcp_server.errors import InvalidInputError, ServerError, UnavailableError
+from mcp_server.fence.grant import TOOL_NAMES, WRITING_TOOLS, Grant
 from mcp_server.fence.workspace import Workspace
 
 EXIT_INVALID_INPUT = 2
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m mcp_ser
         level=arguments.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        anyio.run(_serve, arguments.root, _load_grant(arguments.grant, arguments.root))
+        grant = _effective_grant(arguments)
+        anyio.run(_serve, arguments.root, grant, arguments.require_confinement)
     except ServerError as error:
         print(f"{program}: {error}", file=sys.stderr)
         is_input = isinstance(error, InvalidInputError)
@@ -67,20 +68,78 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="JSON|FILE",
         help="what callers may do, as JSON text or a file of it; all but what is denied by default",
     )
+    _add_grant_flags(parser)
+    parser.add_argument(
+        "--require-confinement",
+        action="store_true",
+        help="do not start where the kernel cannot confine threads to the root (Landlock)",
+    )
     parser.add_argument(
         "--log-level", default="WARNING", type=str.upper, choices=_LEVELS, help="default: WARNING"
     )
     return parser
 
 
-def _load_grant(argument: str | None, root: str) -> Grant:
-    """Return the grant given as JSON text or as the path of a file; the full one for None.
+def _add_grant_flags(parser: argparse.ArgumentParser) -> None:
+    flags = parser.add_argument_group(
+        "what callers may do",
+        "Beside --grant, these narrow it; none widens it. Each GLOB flag can be given again.",
+    )
+    flags.add_argument(
+        "--tools", metavar="A,B", type=_names, help="the tools that may be called; default: all"
+    )
+    flags.add_argument("--read", metavar="GLOB", action="append", help="may be read; default: **")
+    writing = flags.add_mutually_exclusive_group()
+    writing.add_argument("--read-only", action="store_true", help="no tool that changes files")
+    writing.add_argument(
+        "--write", metavar="GLOB", action="append", help="may be written; default: **"
+    )
+    flags.add_argument(
+        "--deny", metavar="GLOB", action="append", help="out of reach with all below it"
+    )
+    flags.add_argument(
+        "--allow", metavar="GLOB", action="append", help="within reach although denied by default"
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _effective_grant(arguments: argparse.Namespace) -> Grant:
+    """Return what is allowed both by --grant and by the flags beside it.
+
+    Raises:
+        InvalidInputError: one of them is broken.
+    """
+    everything = {"tools": TOOL_NAMES, "read": ("**",), "write": ("**",)}
+    said = _said(arguments)
+    if arguments.grant is None:
+        return Grant.from_values({**everything, **said})
+    given = _load_grant(arguments.grant, arguments.root)
+    if not said:
+        return given
+    # Of what they do not speak of, the flags take nothing away.
+    unsaid = {**everything, "allow": ("**",), "limits": given.limits}
+    return given.narrowed_by(Grant.from_values({**unsaid, **said}))
+
+
+def _said(arguments: argparse.Namespace) -> dict[str, Sequence[str]]:
+    """Return the fields of a grant that flags speak of."""
+    given = {name: getattr(arguments, name) for name in ("tools", "read", "write", "deny", "allow")}
+    said: dict[str, Sequence[str]] = {k: v for k, v in given.items() if v is not None}
+    if arguments.read_only:
+        tools = said.get("tools", TOOL_NAMES)
+        said |= {"tools": [name for name in tools if name not in WRITING_TOOLS], "write": ()}
+    return said
+
+
+def _load_grant(argument: str, root: str) -> Grant:
+    """Return the grant given as JSON text or as the path of a file.
 
     Raises:
         InvalidInputError: it is broken, or a file below `root`, where a caller could change it.
     """
-    if argument is None:
-        return Grant.full()
     if not argument or argument.lstrip().startswith("{"):
         return Grant.from_json(argument)
     try:
@@ -100,17 +159,23 @@ def _load_grant(argument: str | None, root: str) -> Grant:
         raise InvalidInputError(f"The grant file {argument!r} is not UTF-8 text.") from error
 
 
-async def _serve(root: str, grant: Grant) -> None:
-    async with Workspace.open(root, grant) as workspace, anyio.create_task_group() as tasks:
-        tasks.start_soon(_exit_on_signal, workspace)
+async def _serve(root: str, grant: Grant, require_confinement: bool) -> None:
+    async with Workspace.open(root, grant) as workspace:
+        if require_confinement and not workspace.confinement.is_on:
+            raise UnavailableError(
+                "Confinement is required, but this kernel has no Landlock, or a container hides "
+                "it. Without --require-confinement, the path checks stand alone."
+            )
         logger.info(
-            "serving %s; tools: %s; confinement: %s",
+            "serving %s; confinement: %s; grant: %s",
             workspace.root_names[0],
-            ", ".join(grant.tools) or "none",
             workspace.confinement,
+            grant.model_dump_json(),
         )
-        await _serve_stdio(workspace)
-        tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_exit_on_signal, workspace)
+            await _serve_stdio(workspace)
+            tasks.cancel_scope.cancel()
 
 
 async def _serve_stdio(workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ It stands on the SDK's low-level server: there, messages reach a model word for 
 arguments can be refused. Results are plain text (docs/decisions/0003-plain-text-results.md).
 """
 
+import itertools
 import logging
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -52,7 +53,8 @@ Context = ServerRequestContext[Any]
 
 def create_server(workspace: Workspace) -> Server[Any]:
     """Return a server that offers what the workspace's grant allows, and enforces it."""
-    granted = {name: tool for name, tool in TOOLS.items() if workspace.grant.allows_tool(name)}
+    granted = _granted(workspace)
+    numbers = itertools.count(1)
 
     async def list_tools(
         _: Context, __: types.PaginatedRequestParams | None
@@ -63,6 +65,7 @@ def create_server(workspace: Workspace) -> Server[Any]:
         context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         try:
+            _check_calls(next(numbers), workspace)
             tool = _chosen(params.name, workspace)
             arguments = tool.parse(params.arguments or {})
             return _result(await arguments.call(workspace, _caller(context)))
@@ -104,11 +107,27 @@ def installed_version() -> str:
         return "0"
 
 
+def _granted(workspace: Workspace) -> dict[str, Tool]:
+    return {name: tool for name, tool in TOOLS.items() if workspace.grant.allows_tool(name)}
+
+
+def _check_calls(number: int, workspace: Workspace) -> None:
+    limit = workspace.grant.limits.calls
+    if limit is not None and number > limit:
+        raise LimitError(
+            f"This server takes {limit} calls in all, and they are used up. Finish the work with "
+            "what you have, without more calls.",
+            limit=limit,
+            actual=number,
+            unit="calls",
+        )
+
+
 def _chosen(name: str, workspace: Workspace) -> Tool:
-    for tool in TOOLS.values():
-        if tool.name == name and workspace.grant.allows_tool(name):
-            return tool
-    offered = ", ".join(map(repr, workspace.grant.tools)) or "none"
+    granted = _granted(workspace)
+    if name in granted:
+        return granted[name]
+    offered = ", ".join(map(repr, granted)) or "none"
     if name in TOOLS:
         raise PermissionDeniedError(f"Tool {name!r} is not granted here; granted: {offered}.")
     raise InvalidInputError(f"There is no tool {quoted(name)}; there is: {offered}.")

@@ -36,20 +36,22 @@ class WorkspaceTools(AbstractCapability[Any]):
     """Lets an agent work in a directory, through our MCP server and within this grant.
 
     The server enforces the grant. What is left out is not allowed: no tools, nothing readable,
-    nothing writable. Paths are globs relative to the root.
+    nothing writable. Paths are globs relative to the root. `allow` names what is denied by default,
+    such as `.env.example`; it opens that only where the operator allows it too.
     """
 
     tools: list[str] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
     write: list[str] = field(default_factory=list)
+    allow: list[str] = field(default_factory=list)
 
     connection: ClassVar[WorkspaceConnection | None] = None
     """Where the workspace is; the current directory when nobody has said so."""
 
     def __post_init__(self) -> None:
-        values = {"tools": self.tools, "read": self.read, "write": self.write}
+        names = ("tools", "read", "write", "allow")
         try:
-            self.grant = Grant.from_values(values)
+            self.grant = Grant.from_values({name: getattr(self, name) for name in names})
         except InvalidInputError as error:  # what Pydantic AI expects of a bad argument
             raise ValueError(str(error)) from None
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Unpack
 
@@ -32,39 +32,40 @@ class WorkspaceConnection(Protocol):
 
 
 @dataclass(frozen=True)
-class StdioConnection:
-    """A server in a process of its own, which ends when the client closes."""
+class _Place:
+    """A workspace, and what its operator lets anybody do there."""
 
     root: Path
     deny: tuple[str, ...] = ()
-    """What the operator keeps out of reach, beyond the grant's own deny list."""
+    """Globs of what is out of reach, beyond what the grants deny."""
+    grant: Grant = field(default_factory=Grant.full)
+    """The operator's: what a caller is granted counts only within it."""
+
+    def _narrowed(self, grant: Grant) -> Grant:
+        return self.grant.narrowed_by(grant).denying(self.deny)
+
+
+@dataclass(frozen=True)
+class StdioConnection(_Place):
+    """A server in a process of its own, which ends when the client closes."""
 
     def transport(self, grant: Grant) -> ClientTransport:
         """Return a transport that starts the server when it connects."""
-        narrowed = _without(grant, self.deny)
         # -P: Python must not import from the current directory, which may be the workspace itself.
         arguments = ["-P", "-m", "mcp_server", "--root", str(self.root)]
-        arguments += ["--grant", narrowed.model_dump_json()]
+        arguments += ["--grant", self._narrowed(grant).model_dump_json()]
         # The process's own stderr: what stands in its place in a notebook or a test is no file.
         log_file = sys.__stderr__ or Path(os.devnull)
         return StdioTransport(sys.executable, arguments, keep_alive=False, log_file=log_file)
 
 
 @dataclass(frozen=True)
-class InProcessConnection:
+class InProcessConnection(_Place):
     """The same server in this process, over memory streams."""
-
-    root: Path
-    deny: tuple[str, ...] = ()
-    """What the operator keeps out of reach, beyond the grant's own deny list."""
 
     def transport(self, grant: Grant) -> ClientTransport:
         """Return a transport that opens the workspace when it connects."""
-        return _MemoryTransport(self.root, _without(grant, self.deny))
-
-
-def _without(grant: Grant, deny: tuple[str, ...]) -> Grant:
-    return grant.model_copy(update={"deny": (*grant.deny, *deny)})
+        return _MemoryTransport(self.root, self._narrowed(grant))
 
 
 class _MemoryTransport(ClientTransport):

@@ -157,15 +157,16 @@ class Gate:
         return True  # not even the root opens
 
     def _refusal(self, path: str, use: str) -> PermissionDeniedError:
-        globs = self.grant.write if use == _WRITTEN else self.grant.read
-        if not globs:
+        bounds = self.grant.writable if use == _WRITTEN else self.grant.readable
+        if not all(bounds):
             return PermissionDeniedError(f"Path {shown(path)} may not be {use}: nothing may, here.")
-        if "**" in globs:
+        named = dict.fromkeys(globs for globs in bounds if "**" not in globs)
+        if not named:
             return PermissionDeniedError(
                 f"Path {shown(path)} is out of reach: secrets, history and settings are denied to "
                 "all tools."
             )
-        some = ", ".join(map(quoted, globs[:_SHOWN_GLOBS])) + ("…" if globs[_SHOWN_GLOBS:] else "")
+        some = "; of that only: ".join(map(_some, named))
         return PermissionDeniedError(
             f"Path {shown(path)} may not be {use} here; what may be: {some}, unless denied."
         )
@@ -207,6 +208,10 @@ class Gate:
         return NotFoundError(
             f"{what} {shown(path)} does not exist; {holder} holds {' and '.join(map(shown, near))}."
         )
+
+
+def _some(globs: tuple[str, ...]) -> str:
+    return ", ".join(map(quoted, globs[:_SHOWN_GLOBS])) + ("…" if globs[_SHOWN_GLOBS:] else "")
 
 
 def link_text(place: Place) -> str | None:

@@ -1,26 +1,27 @@
-"""What one caller may do: tools, paths to read and to write, what is denied to all, limits.
+"""What one caller may do: tools, paths to read and to write, what is out of reach, limits.
 
-Globs are matched against workspace-relative POSIX paths: `*` and `?` stay within one component,
-`[ab]` and `[!ab]` name characters, a component `**` stands for any number of components.
-A path given to the methods is the resolved one: a link is judged by what it leads to.
+What globs mean is in `globs.py`. A path given to the methods is the resolved one: a link is judged
+by what it leads to.
 """
 
 import json
-import re
-import unicodedata
-from functools import lru_cache
-from itertools import groupby
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcp_server.errors import InvalidInputError
+from mcp_server.fence.globs import Glob, covers, leads_to, matches, may_meet, named_parts
 
 ToolName = Literal[
     "read_file",
+    "read_files",
     "write_file",
+    "edit_file",
+    "apply_edits",
     "list_directory",
+    "find_files",
     "grep",
+    "file_info",
     "make_directory",
     "move_path",
     "delete_path",
@@ -28,12 +29,27 @@ ToolName = Literal[
 
 TOOL_NAMES: tuple[ToolName, ...] = get_args(ToolName)
 
-DEFAULT_DENY: tuple[str, ...] = (
-    # History, hooks and settings: writing there is running code, or changing the rules.
-    ".git",
+WRITING_TOOLS: tuple[ToolName, ...] = (
+    "write_file",
+    "edit_file",
+    "apply_edits",
+    "make_directory",
+    "move_path",
+    "delete_path",
+)
+"""The tools that change files."""
+
+NEVER_ALLOWED: tuple[str, ...] = (
+    # Policy: what writes there says what may be written.
     ".workyard",
     # Temporary files of our own writes.
     ".workyard-*.tmp",
+)
+"""Globs of what no grant opens."""
+
+DEFAULT_DENY: tuple[str, ...] = (
+    # History, hooks and settings: writing there is running code.
+    ".git",
     # Secrets, whether they exist yet or not.
     ".env",
     ".env.*",
@@ -55,46 +71,11 @@ DEFAULT_DENY: tuple[str, ...] = (
     "id_ecdsa*",
     "id_ed25519*",
 )
+"""Globs of what a grant opens only where its `allow` names it; all without `/`."""
 
-_MAX_STARS = 3
-"""`*` in one component, and components `**` in one glob: with more, a match takes minutes."""
+MAX_WITHIN = 16
+"""Grants that one can lie within: each is asked about each path."""
 
-
-def _checked_glob(glob: str) -> str:
-    parts = [part for part, _ in groupby(glob.split("/"), lambda part: part)]
-    if any(part.count("*") > _MAX_STARS for part in parts) or parts.count("**") > _MAX_STARS:
-        raise ValueError(
-            f"a glob has at most {_MAX_STARS} '*' in a component and {_MAX_STARS} '**'"
-        )
-    if re.search("[\ud800-\udfff]", glob):
-        raise ValueError("a glob is valid Unicode text: it holds a lone surrogate")
-    if "\0" in glob or any(part in ("", ".", "..") for part in parts):
-        raise ValueError(
-            "a glob is relative to the workspace, without empty, '.' or '..' components"
-        )
-    glob = "/".join(parts)
-    try:
-        _pattern((glob,))
-    except re.error as error:
-        raise ValueError(f"glob {glob!r} is not well formed: {error}") from error
-    return glob
-
-
-def _with_default_deny(globs: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*DEFAULT_DENY, *globs)))
-
-
-def _distinct_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse what two readers would understand differently."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in values if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
-    return values
-
-
-Glob = Annotated[str, AfterValidator(_checked_glob)]
 Count = Annotated[int, Field(gt=0, strict=True)]
 
 
@@ -119,27 +100,81 @@ class Limits(BaseModel):
     """Bytes of a file that is read as a whole or written: it is held in memory."""
     call_s: float = Field(default=30, gt=0, strict=True, allow_inf_nan=False)
     """Seconds of one call: hosts give up after 60."""
+    calls: Count | None = None
+    """Calls that one server takes in its life; without bound when None."""
+
+    def narrowed_by(self, other: "Limits") -> "Limits":
+        """Return the smaller one of each limit."""
+        both = {name: (getattr(self, name), getattr(other, name)) for name in Limits.model_fields}
+        return Limits.model_validate(
+            {
+                name: min((value for value in values if value is not None), default=None)
+                for name, values in both.items()
+            }
+        )
 
 
-class Grant(BaseModel):
-    """What one caller may do. An empty grant allows nothing; what is denied is denied for good."""
+class Reach(BaseModel):
+    """The paths that one caller gets at. An empty reach holds nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # An instance of a subclass is checked anew where a reach is expected: a grant that posed as one
+    # would lose there what it lies within.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        revalidate_instances="subclass-instances",
+    )
 
-    tools: tuple[ToolName, ...] = ()
-    """Tools that may be called."""
     read: tuple[Glob, ...] = ()
     """Globs of the paths that may be read."""
     write: tuple[Glob, ...] = ()
     """Globs of the paths that may be written."""
-    deny: Annotated[tuple[Glob, ...], AfterValidator(_with_default_deny)] = DEFAULT_DENY
-    """Globs of what is out of reach together with all below it, whatever `read` and `write` say.
+    deny: tuple[Glob, ...] = ()
+    """Globs of what is out of reach together with all below it, whatever else is said.
 
-    What is given is added to the default ones: no grant opens secrets, history or settings.
     Matched without regard to case; a glob without `/` is matched against every component.
     """
+    allow: tuple[Glob, ...] = ()
+    """Globs of what is exempt from `DEFAULT_DENY`, matched in the same way.
+
+    Each name on the way must be exempt: `.git` opens what lies below except what a default names
+    too, such as `.git/x.pem`; `.git/**` opens that as well; `.git/config` alone opens nothing.
+    """
+
+    @property
+    def skippable(self) -> tuple[str, ...]:
+        """Globs of what is certainly denied: a search need not look there."""
+        kept = (
+            name
+            for name in DEFAULT_DENY
+            if not any(may_meet(allowed, name) for allowed in self.allow)
+        )
+        return (*NEVER_ALLOWED, *kept, *self.deny)
+
+    def denies(self, path: str) -> bool:
+        """Tell whether `path` or a directory above it is denied."""
+        always = (*NEVER_ALLOWED, *self.deny)
+        if not covers((*always, *DEFAULT_DENY), path):  # most are not: one look is enough
+            return False
+        parts = zip(path.split("/"), named_parts(self.allow, path), strict=True)
+        return covers(always, path) or any(
+            covers(DEFAULT_DENY, part) and not is_allowed for part, is_allowed in parts
+        )
+
+
+class Grant(Reach):
+    """What one caller may do. An empty grant allows nothing."""
+
+    tools: tuple[ToolName, ...] = ()
+    """Tools that may be called."""
     limits: Limits = Limits()
     """How much one call may take and give."""
+    within: tuple[Reach, ...] = Field(default=(), max_length=MAX_WITHIN)
+    """What other grants, which this one was narrowed by, hold: a path must be within each.
+
+    Globs have no intersection that is a glob.
+    """
 
     @classmethod
     def full(cls) -> Self:
@@ -173,25 +208,79 @@ class Grant(BaseModel):
         except ValidationError as error:
             raise InvalidInputError(f"The grant cannot be used: {_first_fault(error)}.") from error
 
+    def narrowed_by(self, other: "Grant") -> Self:
+        """Return the grant of what both this one and `other` allow, with the smaller limits.
+
+        Raises:
+            InvalidInputError: it would lie within more than `MAX_WITHIN` others.
+        """
+        own = self._reach()
+        others = dict.fromkeys((*self.within, other._reach(), *other.within))
+        return self.from_values(
+            {
+                **dict(own),
+                "tools": tuple(name for name in self.tools if name in other.tools),
+                "limits": self.limits.narrowed_by(other.limits),
+                "within": tuple(each for each in others if each != own),
+            }
+        )
+
+    def denying(self, globs: tuple[str, ...]) -> Self:
+        """Return this grant without what `globs` name.
+
+        Raises:
+            InvalidInputError: one is not well formed.
+        """
+        return self.from_values({**dict(self), "deny": (*self.deny, *globs)})
+
+    @property
+    def skippable(self) -> tuple[str, ...]:
+        """Globs of what is certainly denied: a search need not look there."""
+        every = (super().skippable, *(each.skippable for each in self.within))
+        return tuple(dict.fromkeys(glob for globs in every for glob in globs))
+
     def allows_tool(self, name: str) -> bool:
         """Tell whether the tool `name` may be called."""
         return name in self.tools
 
     def denies(self, path: str) -> bool:
         """Tell whether `path` or a directory above it is denied."""
-        return _is_under(self.deny, path)
+        return super().denies(path) or any(each.denies(path) for each in self.within)
 
     def may_read(self, path: str) -> bool:
         """Tell whether the file at the resolved `path` may be read."""
-        return _matches_any(self.read, path) and not self.denies(path)
+        return all(matches(globs, path) for globs in self.readable) and not self.denies(path)
 
     def may_write(self, path: str) -> bool:
         """Tell whether the file at the resolved `path` may be written, if it exists or not."""
-        return _matches_any(self.write, path) and not self.denies(path)
+        return all(matches(globs, path) for globs in self.writable) and not self.denies(path)
 
     def may_list(self, path: str) -> bool:
         """Tell whether the directory at the resolved `path` may hold something to read."""
-        return _leads_to_any(self.read, path) and not self.denies(path)
+        return all(leads_to(globs, path) for globs in self.readable) and not self.denies(path)
+
+    @property
+    def readable(self) -> tuple[tuple[Glob, ...], ...]:
+        """Globs of what may be read: one of each tuple matches it."""
+        return (self.read, *(each.read for each in self.within))
+
+    @property
+    def writable(self) -> tuple[tuple[Glob, ...], ...]:
+        """Globs of what may be written: one of each tuple matches it."""
+        return (self.write, *(each.write for each in self.within))
+
+    def _reach(self) -> Reach:
+        return Reach(read=self.read, write=self.write, deny=self.deny, allow=self.allow)
+
+
+def _distinct_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse what two readers would understand differently."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in values if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return values
 
 
 def _first_fault(error: ValidationError) -> str:
@@ -201,81 +290,7 @@ def _first_fault(error: ValidationError) -> str:
         known = ", ".join(map(repr, TOOL_NAMES))
         return f"{where}: there is no tool {fault['input']!r}; the tools are {known}"
     if fault["type"] == "extra_forbidden":
-        return f"there is no field {where!r}; the fields are {', '.join(Grant.model_fields)}"
+        parts: dict[str, type[BaseModel]] = {"limits": Limits, "within": Reach}
+        holder = parts.get(str(fault["loc"][0]), Grant) if len(fault["loc"]) > 1 else Grant
+        return f"there is no field {where!r}; the fields are {', '.join(holder.model_fields)}"
     return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
-
-
-def _parts(path: str) -> list[str]:
-    return [] if path == "." else path.split("/")
-
-
-def _matches_any(globs: tuple[str, ...], path: str) -> bool:
-    return path != "." and _pattern(globs).fullmatch(path) is not None
-
-
-def _is_under(globs: tuple[str, ...], path: str) -> bool:
-    return path != "." and _subtrees(globs).search(_fold(path)) is not None
-
-
-def _leads_to_any(globs: tuple[str, ...], directory: str) -> bool:
-    return any(_leads_to(glob.split("/"), _parts(directory)) for glob in globs)
-
-
-def _leads_to(glob: list[str], directory: list[str]) -> bool:
-    """Tell whether something below `directory` could match `glob`; both in components."""
-    for at, part in enumerate(directory):
-        if glob[at : at + 1] == ["**"]:
-            return True
-        if at >= len(glob) or _pattern((glob[at],)).fullmatch(part) is None:
-            return False
-    return len(glob) > len(directory)
-
-
-def _fold(text: str) -> str:
-    # `.GIT` is `.git` on file systems that ignore case, and so are composed and decomposed letters.
-    if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFC", text).casefold()
-
-
-@lru_cache(maxsize=256)
-def _subtrees(globs: tuple[str, ...]) -> re.Pattern[str]:
-    """Return the expression that finds, in a folded path, what `globs` name or what is below it.
-
-    One expression, as it is asked about each name of a listing.
-    """
-    folded = [_fold(glob) for glob in globs]
-    anywhere = "|".join(_translate(glob) for glob in folded if "/" not in glob) or r"(?!)"
-    anchored = "|".join(_translate(glob) for glob in folded if "/" in glob) or r"(?!)"
-    return re.compile(rf"(?:(?:\A|/)(?:{anywhere})|\A(?:{anchored}))(?:/|\Z)", re.DOTALL)
-
-
-@lru_cache(maxsize=256)
-def _pattern(globs: tuple[str, ...]) -> re.Pattern[str]:
-    """Return the expression that matches what any of `globs` matches; of no globs, nothing."""
-    return re.compile("|".join(map(_translate, globs)) or r"(?!)", re.DOTALL)
-
-
-def _translate(glob: str) -> str:
-    *directories, name = glob.split("/")
-    leading = "".join(
-        "(?:[^/]+/)*" if part == "**" else _translate_part(part) + "/" for part in directories
-    )
-    return leading + (".+" if name == "**" else _translate_part(name))
-
-
-def _translate_part(part: str) -> str:
-    tokens = re.findall(r"\*+|\?|\[!?\]?[^\]]*\]|.", part, re.DOTALL)
-    return "".join(map(_translate_token, tokens))
-
-
-def _translate_token(token: str) -> str:
-    if token.startswith("*"):
-        return "[^/]*"
-    if token == "?":
-        return "[^/]"
-    if len(token) > 1:
-        negated = "^" if token.startswith("[!") else ""
-        characters = re.sub(r"([\\\[\]^&~|])", r"\\\1", token[1 + len(negated) : -1])
-        return f"(?!/)[{negated}{characters}]"
-    return re.escape(token)

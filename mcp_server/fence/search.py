@@ -144,7 +144,7 @@ class Ripgrep:
         if not is_directory:
             _check_file(target.fd, query.path)
         collected = _Collected(target, grant, is_directory=is_directory)
-        options = [*self._parents, *_options(query), *_exclusions(grant.deny, target.path)]
+        options = [*self._parents, *_options(query), *_exclusions(grant.skippable, target.path)]
         with self._start(target, [*options, "-e", query.pattern, "--"], is_directory) as process:
             try:
                 stderr = _read(process, collected, deadline)
