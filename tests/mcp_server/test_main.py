@@ -20,6 +20,8 @@ from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from mcp_server.__main__ import main
+from mcp_server.fence import confinement
+from mcp_server.fence.grant import TOOL_NAMES, WRITING_TOOLS, Grant, Limits
 from tests.mcp_server.conftest import Yard
 
 START_S = 30  # importing the SDK takes most of a second, several on a busy machine
@@ -56,6 +58,11 @@ def ask(process: subprocess.Popen[str], number: int, method: str, **params: obje
     return answer["result"]
 
 
+def logged_grant(log: str) -> Grant:
+    (line,) = (line for line in log.splitlines() if "; grant: " in line)
+    return Grant.from_json(line.partition("; grant: ")[2])
+
+
 def initialize(process: subprocess.Popen[str]) -> None:
     client = {"name": "probe", "version": "1"}
     ask(process, 0, "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
@@ -72,7 +79,7 @@ async def test_the_sdk_client_is_served_in_both_eras(
     with anyio.fail_after(START_S):
         async with Client(parameters, mode=mode) as client:
             assert (client.protocol_version == "2026-07-28") == (mode == "auto")
-            assert len((await client.list_tools()).tools) == 4
+            assert len((await client.list_tools()).tools) >= 4
             for name, arguments, expected in (
                 ("list_directory", {}, "caf\\xe9\t6"),
                 ("grep", {"pattern": "main"}, "src/app.py:1:def main():"),
@@ -131,7 +138,8 @@ def test_every_line_on_stdout_is_a_message_and_eof_ends_it(yard: Yard) -> None:
             ask(process, number, "tools/call", name=name, arguments=arguments)
         rest, log = process.communicate(timeout=START_S)
         assert (process.returncode, rest) == (0, "")
-    assert "tools: read_file, write_file, list_directory, grep; confinement: " in log
+    assert f"serving {yard.root}; confinement: " in log
+    assert logged_grant(log) == Grant.full()
     assert "Traceback" not in log
 
 
@@ -186,6 +194,19 @@ def test_a_grant_from_the_command_line_or_a_file_is_enforced(yard: Yard) -> None
         (["--root", ".", "--grant", "{"], "not JSON"),
         (["--root", ".", "--grant", '{"tools": ["reed"]}'], "'reed'"),
         (["--root", ".", "--grant", "no/such/file"], "'no/such/file' cannot be read"),
+        (["--root", ".", "--grant", "[]"], "cannot be read"),
+        (["--root", ".", "--grant", "{", "--read-only"], "not JSON"),
+        (["--root", ".", "--grant", "", "--tools", "grep"], "not JSON"),
+        (["--root", ".", "--tools", ""], "there is no tool ''; the tools are"),
+        (["--root", ".", "--tools", "", "--read-only"], "there is no tool ''"),
+        (["--root", ".", "--tools", "grep,"], "there is no tool ''"),
+        (["--root", ".", "--tools", "grep,reed"], "there is no tool 'reed'"),
+        (["--root", ".", "--tools", "reed", "--grant", "{}"], "there is no tool 'reed'"),
+        (["--root", ".", "--read", ""], "relative to the workspace"),
+        (["--root", ".", "--write", "/etc"], "relative to the workspace"),
+        (["--root", ".", "--deny", "../x"], "relative to the workspace"),
+        (["--root", ".", "--allow", "[z-a]"], "not well formed"),
+        (["--root", ".", "--read-only", "--write", "a"], "not allowed with argument"),
     ],
 )
 def test_wrong_arguments_are_one_clear_line_and_exit_code_2(
@@ -197,6 +218,83 @@ def test_wrong_arguments_are_one_clear_line_and_exit_code_2(
     assert says in complaint
     assert complaint.count("\n") == 1
     assert complaint.startswith("python -m mcp_server: ")
+
+
+READING = tuple(name for name in TOOL_NAMES if name not in WRITING_TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--read-only"], Grant(tools=READING, read=("**",))),
+        (
+            ["--tools", "grep, write_file", "--read", "a/**", "--read", "b", "--write", "c"],
+            Grant(tools=("grep", "write_file"), read=("a/**", "b"), write=("c",)),
+        ),
+        (
+            ["--tools", "grep,write_file", "--read-only", "--deny", "x", "--allow", ".env"],
+            Grant(tools=("grep",), read=("**",), deny=("x",), allow=(".env",)),
+        ),
+        (["--grant", "{}", "--tools", "grep", "--read", "**", "--allow", "**"], Grant()),
+    ],
+)
+def test_flags_say_what_callers_may_do(yard: Yard, arguments: list[str], expected: Grant) -> None:
+    done = run("--root", str(yard.root), "--log-level", "info", *arguments)
+    assert done.returncode == 0
+    effective = logged_grant(done.stderr)
+    assert effective.tools == expected.tools
+    for path in ("a/x", "b", "c", "d", "x", ".env", ".git", "a/.env"):
+        assert effective.may_read(path) == expected.may_read(path)
+        assert effective.may_write(path) == expected.may_write(path)
+
+
+def test_no_flag_widens_a_grant_and_what_none_speaks_of_stays(yard: Yard) -> None:
+    given = Grant(
+        tools=("read_file", "write_file"),
+        read=("docs/**", ".env"),
+        write=("docs/**",),
+        deny=("docs/private",),
+        allow=(".env",),
+        limits=Limits(read_lines=5000),
+    )
+    widening = ["--tools", ",".join(TOOL_NAMES), "--write", "**", "--read", "**", "--allow", "**"]
+    for flags in (["--deny", "docs/x"], widening):
+        arguments = ["--root", str(yard.root), "--grant", given.model_dump_json()]
+        effective = logged_grant(run(*arguments, "--log-level", "info", *flags).stderr)
+        assert effective.tools == given.tools
+        assert effective.limits == given.limits
+        for path in ("docs/a", ".env", "src/a", "docs/private/a", "docs/.git", ".git/a"):
+            assert effective.may_read(path) == given.may_read(path)
+            assert effective.may_write(path) == given.may_write(path)
+        assert effective.may_read("docs/x") == (flags == widening)
+
+
+def test_a_server_that_is_read_only_writes_nothing(yard: Yard) -> None:
+    with serving(yard, "--read-only") as process:
+        initialize(process)
+        assert '"write_file"' not in json.dumps(ask(process, 1, "tools/list"))
+        write = {"path": "new.txt", "content": "x"}
+        refused = ask(process, 2, "tools/call", name="write_file", arguments=write)
+        assert "not granted" in json.dumps(refused)
+    assert not (yard.root / "new.txt").exists()
+
+
+@pytest.mark.usefixtures("no_landlock")
+def test_without_the_confinement_that_is_required_nothing_is_served(
+    yard: Yard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--root", str(yard.root), "--require-confinement"]) == 6
+    out, complaint = capfd.readouterr()
+    assert out == ""
+    assert "Confinement is required, but this kernel has no Landlock" in complaint
+    assert "Traceback" not in complaint
+
+
+@pytest.mark.skipif(confinement._abi() == 0, reason="no Landlock here")
+def test_with_the_confinement_that_is_required_it_serves(yard: Yard) -> None:
+    done = run("--root", str(yard.root), "--require-confinement", "--log-level", "info")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "; confinement: Landlock (ABI " in done.stderr
 
 
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:

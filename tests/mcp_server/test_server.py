@@ -12,9 +12,10 @@ from mcp import Client, MCPError
 
 from mcp_server import errors
 from mcp_server.errors import LimitError, ServerError, UnavailableError
-from mcp_server.fence.grant import TOOL_NAMES, Grant
+from mcp_server.fence.grant import TOOL_NAMES, WRITING_TOOLS, Grant, Limits
 from mcp_server.fence.workspace import Workspace
 from mcp_server.server import create_server, installed_version, translate
+from mcp_server.tools.registry import TOOLS
 from tests.mcp_server.conftest import SECRET, Yard
 
 
@@ -42,11 +43,11 @@ async def test_every_granted_tool_is_offered_with_its_schema(yard: Yard) -> None
         assert client.server_info.name == "workyard"
         assert client.server_info.version == installed_version()
         assert "src/app.py" in (client.instructions or "")
-    assert tuple(tools) == TOOL_NAMES
+    assert tuple(tools) == tuple(TOOLS)
     read_only = [
         name for name, tool in tools.items() if tool.annotations and tool.annotations.read_only_hint
     ]
-    assert read_only == ["read_file", "list_directory", "grep"]
+    assert read_only == [name for name in TOOLS if name not in WRITING_TOOLS]
     assert all(tool.output_schema is None for tool in tools.values())
 
 
@@ -69,6 +70,20 @@ async def test_an_empty_grant_serves_nothing(yard: Yard) -> None:
         for name in TOOL_NAMES:
             is_error, _ = await call(client, name, {"path": "."})
             assert is_error
+
+
+async def test_a_server_takes_as_many_calls_as_the_grant_says(yard: Yard) -> None:
+    grant = Grant.full().model_copy(update={"limits": Limits(calls=3)})
+    async with connected(yard, grant) as client:
+        for name, is_wrong in (("list_directory", False), ("nope", True), ("read_file", True)):
+            assert (await call(client, name, {}))[0] == is_wrong
+        for _ in range(2):
+            assert await call(client, "write_file", {"path": "new", "content": "x"}) == (
+                True,
+                "This server takes 3 calls in all, and they are used up. Finish the work with what "
+                "you have, without more calls.",
+            )
+    assert not (yard.root / "new").exists()
 
 
 async def test_a_granted_tool_still_asks_for_the_path(yard: Yard) -> None:

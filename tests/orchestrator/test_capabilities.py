@@ -12,8 +12,16 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import RequestUsage
 
 from mcp_server.errors import InvalidInputError
-from orchestrator.capabilities import CAPABILITIES, Budget, BudgetExceededError, WorkspaceTools
+from mcp_server.fence.grant import Grant
+from orchestrator.capabilities import (
+    CAPABILITIES,
+    Budget,
+    BudgetExceededError,
+    WorkspaceTools,
+    capabilities_at,
+)
 from orchestrator.catalogue import SHIPPED_SPECS
+from orchestrator.connections import InProcessConnection
 
 SPEC = """\
 name: sample
@@ -89,6 +97,31 @@ def test_what_is_left_out_of_a_grant_is_not_allowed() -> None:
     assert not tools.grant.may_read("README.md")
     assert not tools.grant.may_write("README.md")
     assert WorkspaceTools().get_toolset() is None
+
+
+async def test_a_spec_opens_what_is_denied_by_default_only_where_the_operator_does(
+    project: Path, tmp_path: Path
+) -> None:
+    (project / ".env.example").write_text("KEY=example")
+    spec = SPEC.replace('read: ["**"]', 'read: ["**"], allow: [".env.example"]')
+    (tmp_path / "sample.yaml").write_text(spec)
+
+    said = []
+    for operator in (Grant.full(), Grant(tools=("read_file",), read=("**",), allow=(".env.*",))):
+        agent = Agent.from_file(
+            tmp_path / "sample.yaml",
+            custom_capability_types=capabilities_at(InProcessConnection(project, grant=operator)),
+            model=calling(("read_file", {"path": ".env.example"})),
+        )
+        said.append((await agent.run("go")).output)
+
+    assert "out of reach" in said[0]
+    assert "KEY=example" in said[1]
+
+
+def test_what_a_spec_leaves_out_of_allow_stays_denied() -> None:
+    assert not WorkspaceTools(read=["**"]).grant.may_read(".env.example")
+    assert WorkspaceTools(read=["**"], allow=[".env.example"]).grant.may_read(".env.example")
 
 
 def test_unknown_tool_in_a_grant_is_refused() -> None:

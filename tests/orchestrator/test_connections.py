@@ -12,8 +12,8 @@ READER = Grant(tools=("read_file", "list_directory"), read=("**",))
 BOTH = pytest.mark.parametrize("connect", [StdioConnection, InProcessConnection])
 
 
-async def call(connection: WorkspaceConnection, tool: str, path: str) -> str:
-    toolset = MCPToolset[None](connection.transport(READER), id="w", init_timeout=60)
+async def call(connection: WorkspaceConnection, tool: str, path: str, grant: Grant = READER) -> str:
+    toolset = MCPToolset[None](connection.transport(grant), id="w", init_timeout=60)
     async with toolset:
         result = await toolset.client.call_tool(tool, {"path": path}, raise_on_error=False)
     return "".join(getattr(part, "text", "") for part in result.content)
@@ -37,6 +37,43 @@ async def test_what_the_operator_denies_is_denied_whatever_the_grant(
 
     assert "docs" not in await call(connection, "list_directory", ".")
     assert "out of reach" in await call(connection, "read_file", "docs/rounding.md")
+
+
+@BOTH
+async def test_a_grant_counts_only_within_the_operators(
+    connect: type[StdioConnection | InProcessConnection], project: Path
+) -> None:
+    operator = Grant(tools=("read_file",), read=("docs/**",))
+    connection = connect(project, grant=operator)
+
+    assert "Totals are rounded" in await call(connection, "read_file", "docs/rounding.md")
+    assert "'docs/**'" in await call(connection, "read_file", "README.md")
+    assert "not granted" in await call(connection, "list_directory", "docs")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("operators", "specs", "is_read"),
+    [
+        ((".env",), (".env",), True),
+        ((), (".env", "**"), False),
+        ((".env", "**"), (), False),
+    ],
+)
+async def test_what_is_denied_by_default_opens_when_operator_and_spec_allow_it(
+    connect: type[StdioConnection | InProcessConnection],
+    project: Path,
+    operators: tuple[str, ...],
+    specs: tuple[str, ...],
+    is_read: bool,
+) -> None:
+    (project / ".env").write_text("KEY=1")
+    operator = Grant(tools=("read_file",), read=("**",), allow=operators)
+    spec = Grant(tools=("read_file",), read=("**",), allow=specs)
+
+    read = await call(connect(project, grant=operator), "read_file", ".env", spec)
+    assert ("KEY=1" in read) == is_read
+    assert ("out of reach" in read) == (not is_read)
 
 
 async def test_python_in_the_workspace_is_not_run(
