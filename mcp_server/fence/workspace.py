@@ -124,7 +124,7 @@ class Workspace:
             ripgrep = Ripgrep(program, is_confined=confinement.status.is_on)
             stack.callback(ripgrep.close)
             changes = None
-            if grant.write:
+            if all(grant.writable):
                 changes = Journal(beneath.names[-1], journal or JournalSettings.load())
                 stack.callback(changes.close)
             stack.pop_all()  # the workspace closes them

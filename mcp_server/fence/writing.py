@@ -1,4 +1,4 @@
-"""`WriteFile`: create a file, or replace one as a whole."""
+"""`WriteFile`: create a file, or replace one as a whole, in the manner of the old one."""
 
 import stat
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from mcp_server.errors import (
 from mcp_server.fence.beneath import Place
 from mcp_server.fence.changes import Change, Kind, State
 from mcp_server.fence.changing import Planning
+from mcp_server.fence.content import like
 from mcp_server.fence.disk import look, state_of
 from mcp_server.fence.openers import join
 from mcp_server.text import shown
@@ -33,12 +34,11 @@ class WriteFile:
 
     def plan(self, planning: Planning) -> Sequence[Change]:
         """Return the directories to make, and the file."""
-        gate, deadline = planning.gate, planning.deadline
-        limit = gate.grant.limits.file_bytes
-        content = _encoded(self.text, self.path, limit)
-        with gate.writable(self.path, deadline) as place:
+        with planning.gate.writable(self.path, planning.deadline) as place:
             before = found_file(place, self.path, planning)
             check_hash(before, self.expected_hash, self.path)
+            content = like(b"" if before is None else before.content, self.text, self.path)
+            check_size(content, self.path, planning)
             after = State(Kind.FILE, content)
             return [*directories_to_make(place), Change(place.path, before, after)]
 
@@ -104,13 +104,9 @@ def check_hash(found: State | None, expected: str | None, path: str) -> None:
         )
 
 
-def _encoded(text: str, path: str, limit: int) -> bytes:
-    try:
-        content = text.encode()
-    except UnicodeEncodeError:
-        raise InvalidInputError(
-            f"The content for {shown(path)} is not valid Unicode: it holds a lone surrogate."
-        ) from None
+def check_size(content: bytes, path: str, planning: Planning) -> None:
+    """Raise LimitError if `content` is more than a file may hold."""
+    limit = planning.gate.grant.limits.file_bytes
     if len(content) > limit:
         raise LimitError(
             f"The content for {shown(path)} has {len(content)} bytes; at most {limit} are "
@@ -119,4 +115,3 @@ def _encoded(text: str, path: str, limit: int) -> bytes:
             actual=len(content),
             unit="bytes",
         )
-    return content

@@ -1,0 +1,67 @@
+"""`EditFiles`: replace exact text in one file or several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mcp_server.errors import LimitError
+from mcp_server.fence.changes import Change, Kind, State
+from mcp_server.fence.changing import Planning
+from mcp_server.fence.content import decode
+from mcp_server.fence.edits import Edit, apply
+from mcp_server.fence.writing import check_hash, check_size, found_file
+
+MAX_EDITED_BYTES = 50_000_000
+"""Bytes of all files that one call edits: they are held in memory, as they were and as they will
+be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditFiles:
+    """A wish to make `edits`, each on the result of those before it, all or none."""
+
+    edits: Sequence[Edit]
+    expected_hash: str | None = None
+    """What the file of a single edit must still be: the start of its SHA-256."""
+    tool: str = "edit_file"
+
+    def plan(self, planning: Planning) -> Sequence[Change]:
+        """Return one change for each file."""
+        found: dict[str, State] = {}
+        edits: dict[str, dict[int, Edit]] = {}
+        for number, edit in enumerate(self.edits, 1):
+            path = self._look(edit.path, found, planning)
+            edits.setdefault(path, {})[number] = edit
+        return [self._change(path, found[path], edits[path], planning) for path in edits]
+
+    def _look(self, path: str, found: dict[str, State], planning: Planning) -> str:
+        """Add the file at `path` to `found`, and return its canonical path."""
+        gate = planning.gate
+        with gate.writable(path, planning.deadline) as place:
+            if place.path in found:
+                return place.path
+            gate.check_readable(place.path, path)
+            before = found_file(place, path, planning)
+            if before is None:
+                raise gate.missing(path, planning.deadline)
+            check_hash(before, self.expected_hash, path)
+            found[place.path] = before
+            size = sum(len(state.content) for state in found.values())
+            if size > MAX_EDITED_BYTES:
+                raise LimitError(
+                    f"The files to edit have more than {MAX_EDITED_BYTES} bytes together. Edit "
+                    "them in several calls.",
+                    limit=MAX_EDITED_BYTES,
+                    actual=size,
+                    unit="bytes",
+                )
+            return place.path
+
+    def _change(
+        self, path: str, before: State, edits: dict[int, Edit], planning: Planning
+    ) -> Change:
+        named = next(iter(edits.values())).path
+        text = decode(before.content, named)
+        new_text = apply(text.text, edits, len(self.edits), planning.deadline.check)
+        content = text.encode(new_text)
+        check_size(content, named, planning)
+        return Change(path, before, State(Kind.FILE, content))
