@@ -21,6 +21,7 @@ from mcp_server.fence.gate import Gate
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import Call, Selection
 from mcp_server.fence.openers import DIRECTORY_FLAGS, Opened, split
+from mcp_server.fence.seen import Seen
 from mcp_server.fence.undoing import UNDO, Undone, calls_to_undo, plan_undo
 from mcp_server.text import shown
 
@@ -33,6 +34,7 @@ class Planning:
 
     gate: Gate
     journal: Journal
+    seen: Seen
     deadline: Deadline
 
 
@@ -56,9 +58,10 @@ class ChangeRequest(Protocol):
 class Changer:
     """Makes changes beneath one root, all of a call or none, and each call on record."""
 
-    def __init__(self, gate: Gate, journal: Journal) -> None:
+    def __init__(self, gate: Gate, journal: Journal, seen: Seen) -> None:
         self._gate = gate
         self._journal = journal
+        self._seen = seen
 
     def preview(self, request: ChangeRequest, deadline: Deadline) -> Outcome:
         """Return what `change` would do."""
@@ -121,7 +124,7 @@ class Changer:
             yield
 
     def _plan(self, request: ChangeRequest, deadline: Deadline) -> Sequence[Change]:
-        return request.plan(Planning(self._gate, self._journal, deadline))
+        return request.plan(Planning(self._gate, self._journal, self._seen, deadline))
 
     def _repeated(self, done: Call, fingerprint: str) -> Outcome:
         if done.fingerprint != fingerprint:

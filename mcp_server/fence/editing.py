@@ -43,7 +43,7 @@ class EditFiles:
             before = found_file(place, path, planning)
             if before is None:
                 raise gate.missing(path, planning.deadline)
-            check_hash(before, self.expected_hash, path)
+            check_hash(before, self.expected_hash, place, planning)
             found[place.path] = before
             size = sum(len(state.content) for state in found.values())
             if size > MAX_EDITED_BYTES:

@@ -16,6 +16,7 @@ from mcp_server.fence.disk import read_at_most
 from mcp_server.fence.gate import Gate
 from mcp_server.fence.listing import Listing, list_tree
 from mcp_server.fence.search import MAX_SEARCHED_BYTES, Query, Ripgrep, SearchResult
+from mcp_server.fence.seen import Seen
 from mcp_server.text import shown
 
 
@@ -35,20 +36,18 @@ class TextFile:
 class Files:
     """The files beneath one root, as far as one grant goes."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, seen: Seen) -> None:
         self._gate = gate
+        self._seen = seen
 
     def read(self, path: str, deadline: Deadline) -> TextFile:
         """Read a whole file of UTF-8 text."""
         with self._gate.opened(path, "File", deadline) as opened:
             limit = self._gate.grant.limits.file_bytes
             content = whole_content(opened.fd, path, limit, deadline)
-        return TextFile(
-            opened.path,
-            _decoded(content, path),
-            len(content),
-            hashlib.sha256(content).hexdigest(),
-        )
+        sha256 = hashlib.sha256(content).hexdigest()
+        self._seen.note(opened.path, sha256, content)
+        return TextFile(opened.path, _decoded(content, path), len(content), sha256)
 
     def list(self, path: str, depth: int, deadline: Deadline) -> Listing:
         """List a directory, `depth` levels deep."""

@@ -136,6 +136,10 @@ class Journal:
         """Return the calls that are meant, the newest first; all of them for a limit of -1."""
         return self._on_thread(lambda: self._ledger.select(selection, limit))
 
+    def content(self, path: str, start: str) -> bytes | None:
+        """Return what `path` held when its SHA-256 began with `start`, if that is on record."""
+        return self._on_thread(lambda: self._ledger.content(path, start))
+
     def _insert(self, call: Call) -> int:
         self._inserted += 1
         if self._inserted % _PRUNE_EVERY == 0:

@@ -176,6 +176,16 @@ class Ledger:
             for number, at, tool, fingerprint, undone_by, actor, session, run, key in rows
         ]
 
+    def content(self, path: str, start: str) -> bytes | None:
+        """Return what `path` held when its SHA-256 began with `start`."""
+        row = self._database.execute(
+            "SELECT zlib FROM content WHERE sha256 LIKE ? || '%' AND sha256 IN"
+            " (SELECT before_sha256 FROM change WHERE path = ?"
+            " UNION SELECT after_sha256 FROM change WHERE path = ?)",
+            (start, _stored(path), _stored(path)),
+        ).fetchone()
+        return zlib.decompress(row[0]) if row else None
+
     def _changes(self, call: int) -> list[Change]:
         rows = self._database.execute(
             "SELECT path, moved_to,"

@@ -30,6 +30,7 @@ from mcp_server.fence.ledger import Call, Selection
 from mcp_server.fence.listing import Listing
 from mcp_server.fence.openers import Opener
 from mcp_server.fence.search import Query, Ripgrep, SearchResult, find_ripgrep
+from mcp_server.fence.seen import Seen
 from mcp_server.fence.undoing import Undone
 from mcp_server.settings import JournalSettings
 
@@ -63,9 +64,9 @@ class Workspace:
         self.confinement: Status = confinement.status
         self.root_names = root.names
         """The absolute paths of the root: as configured, and without links."""
-        gate = Gate(root, grant)
-        self._files = Files(gate)
-        self._own_changer = None if journal is None else Changer(gate, journal)
+        gate, seen = Gate(root, grant), Seen()
+        self._files = Files(gate, seen)
+        self._own_changer = None if journal is None else Changer(gate, journal, seen)
         self._ripgrep = ripgrep
         self._deadlines: set[Deadline] = set()
         self._opened = ExitStack()

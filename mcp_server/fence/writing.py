@@ -2,19 +2,22 @@
 
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mcp_server.errors import (
     InvalidInputError,
     LimitError,
     NotAFileError,
+    NotTextError,
     PermissionDeniedError,
     StaleFileError,
 )
 from mcp_server.fence.beneath import Place
 from mcp_server.fence.changes import Change, Kind, State
 from mcp_server.fence.changing import Planning
-from mcp_server.fence.content import like
+from mcp_server.fence.content import decode, like
+from mcp_server.fence.diffs import diff
 from mcp_server.fence.disk import look, state_of
 from mcp_server.fence.openers import join
 from mcp_server.text import shown
@@ -36,7 +39,7 @@ class WriteFile:
         """Return the directories to make, and the file."""
         with planning.gate.writable(self.path, planning.deadline) as place:
             before = found_file(place, self.path, planning)
-            check_hash(before, self.expected_hash, self.path)
+            check_hash(before, self.expected_hash, place, planning)
             content = like(b"" if before is None else before.content, self.text, self.path)
             check_size(content, self.path, planning)
             after = State(Kind.FILE, content)
@@ -79,29 +82,41 @@ def directories_to_make(place: Place) -> list[Change]:
     return changes
 
 
-def check_hash(found: State | None, expected: str | None, path: str) -> None:
-    """Raise unless the file is what the caller has seen.
+def check_hash(found: State | None, expected: str | None, place: Place, planning: Planning) -> None:
+    """Raise unless the file at `place` is what the caller has seen.
 
     Raises:
         InvalidInputError: `expected` is not the start of a SHA-256.
-        StaleFileError: the file is another one by now.
+        StaleFileError: the file is another one by now; the message shows what has changed, if the
+            one that is expected was read or written here.
     """
     if expected is None:
         return
-    digits = expected.strip().lower().removeprefix("sha256").lstrip(" :")
-    if not _MIN_HASH_CHARS <= len(digits) <= 64 or set(digits) - set("0123456789abcdef"):
+    path = shown(place.path)
+    start = expected.strip().lower().removeprefix("sha256").lstrip(" :")
+    if not _MIN_HASH_CHARS <= len(start) <= 64 or set(start) - set("0123456789abcdef"):
         raise InvalidInputError(
-            f"The expected_hash for {shown(path)} is not a SHA-256: give at least the first "
+            f"The expected_hash for {path} is not a SHA-256: give at least the first "
             f"{_MIN_HASH_CHARS} hexadecimal digits that read_file shows."
         )
     if found is None:
-        raise StaleFileError(f"File {shown(path)} does not exist any more; nothing was changed.")
-    if not found.sha256.startswith(digits):
-        raise StaleFileError(
-            f"File {shown(path)} has changed since: its sha256 is {found.sha256[:12]} now, not "
-            f"{digits[:12]}. Nothing was changed. Read it again, then repeat the call with that "
-            "hash."
-        )
+        raise StaleFileError(f"File {path} does not exist any more; nothing was changed.")
+    if found.sha256.startswith(start):
+        return
+    raise StaleFileError(
+        f"File {path} has changed since: its sha256 is {found.sha256[:12]} now, not {start[:12]}. "
+        f"Nothing was changed. {_since(found, start, place.path, planning)}"
+    )
+
+
+def _since(found: State, start: str, path: str, planning: Planning) -> str:
+    seen = planning.seen.find(path, start) or planning.journal.content(path, start)
+    if seen is None or not planning.gate.grant.may_read(path):
+        return "Read it again, then repeat the call with that hash."
+    with suppress(NotTextError):
+        changed = diff(decode(seen, path).text, decode(found.content, path).text)
+        return f"See what is new, then repeat the call with that hash.\n{changed}"
+    return "Read it again, then repeat the call with that hash."
 
 
 def check_size(content: bytes, path: str, planning: Planning) -> None:

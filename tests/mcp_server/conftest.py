@@ -16,6 +16,7 @@ from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.openers import Opener, open_by_kernel, open_by_walk
+from mcp_server.fence.seen import Seen
 from mcp_server.fence.workspace import Workspace
 from mcp_server.fence.writing import WriteFile
 from mcp_server.settings import JournalSettings
@@ -75,7 +76,7 @@ def root(yard: Yard, opener: Opener) -> Iterator[Root]:
 def changer(root: Root) -> Iterator[Changer]:
     """What makes changes beneath the root, in this thread: Landlock does not help it."""
     journal = Journal(root.names[-1], JournalSettings.load())
-    yield Changer(Gate(root, Grant.full()), journal)
+    yield Changer(Gate(root, Grant.full()), journal, Seen())
     journal.close()
 
 
