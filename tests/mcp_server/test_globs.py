@@ -45,7 +45,8 @@ def test_globs_match_by_component(glob: str, matching: list[str], others: list[s
         ("**", ["a", "a/b"], []),
         ("a/**/b", ["a/b", "a/x/y/B"], ["b", "a", "a/b/x"]),
         ("*.pem", ["x.pem", "a/x.PEM"], ["x.pem/a"]),
-        ("ä", ["a\u0308", "x/Ä"], ["a"]),
+        ("Ä", ["a\u0308", "x/ä"], ["a"]),
+        ("A/.Git", ["a/.git", "A/.GIT"], [".git"]),
     ],
 )
 def test_a_glob_names_a_path_without_what_is_below_unless_it_says_so(
