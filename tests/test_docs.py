@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from mcp_server.__main__ import main as serve
+from mcp_server.fence.grant import Grant
 from orchestrator.agents import check_spec
 from orchestrator.catalogue import Catalogue
 from orchestrator.cli.app import app
@@ -44,6 +46,19 @@ def test_spec_in_the_readme_is_sound(tmp_path: Path) -> None:
     file.write_text(spec)
 
     check_spec(load_spec(file))
+
+
+def test_readme_names_every_field_of_a_grant_and_flags_that_exist(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = r"^\| (?:`(--[a-z-]+)[^|]*)? ?\| (?:`(\w+)`)? ?\|"
+    rows = re.findall(table, text_of("README.md"), re.MULTILINE)
+    serve(["--help"])
+    flags = capsys.readouterr().out
+
+    assert {field for _, field in rows if field} == set(Grant.model_fields)
+    assert {flag for flag, _ in rows if flag} <= set(re.findall(r"--[a-z-]+", flags))
+    assert {"--read-only", "--allow"} <= {flag for flag, _ in rows}
 
 
 def test_python_in_the_readme_is_python() -> None:
