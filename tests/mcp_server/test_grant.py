@@ -20,6 +20,7 @@ from mcp_server.fence.grant import (
 )
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
+from mcp_server.settings import JournalSettings
 from tests.mcp_server.conftest import Yard
 
 EVERYTHING = ("**",)
@@ -325,6 +326,16 @@ async def test_a_refusal_names_what_every_grant_leaves(yard: Yard, grant: Grant,
         with pytest.raises(InvalidInputError) as refused:
             await workspace.read_text("src/app.py")
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("is_reader", [True, False])
+async def test_a_journal_is_kept_only_where_every_grant_lets_something_be_written(
+    yard: Yard, is_reader: bool
+) -> None:
+    other = Grant(read=EVERYTHING) if is_reader else Grant.full()
+    settings = JournalSettings(yard.outside / "journals")
+    async with Workspace.open(yard.root, Grant.full().narrowed_by(other), journal=settings):
+        assert settings.directory.exists() == (not is_reader)
 
 
 def test_no_path_makes_the_look_at_each_name_on_the_way_long() -> None:
