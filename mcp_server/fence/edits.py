@@ -81,13 +81,25 @@ def replace(text: str, edit: Edit, check: Check = _go_on) -> str:
         InvalidInputError: the edit makes no sense.
         LimitError: the text would become too long.
     """
+    there, reading = _found(text, edit, check)
+    return _replaced(text, there, reading, check)
+
+
+def count(text: str, edit: Edit) -> int:
+    """Return how many times `replace` replaces something; raises what it raises."""
+    there, reading = _found(text, edit, _go_on)
+    return there.count(reading.old_string) if edit.replace_all else 1
+
+
+def _found(text: str, edit: Edit, check: Check) -> tuple[str, Edit]:
+    """Return how the edit is read, and what its text is in: the text itself or as it is seen."""
     _refuse_senseless(edit)
     seen = text.replace("\r\n", "\n")
     for there, reading in _readings(text, seen, edit):
         check()
         if reading.old_string in there:
             _refuse_unclear(there, reading)
-            return _replaced(text, there, reading, check)
+            return there, reading
     numbered = _unnumbered(edit)
     if numbered is None:
         raise _not_there(seen, _with_lf(edit), "", check)
@@ -98,7 +110,7 @@ def replace(text: str, edit: Edit, check: Check = _go_on) -> str:
     places = _lines_of(seen, reading.old_string)
     if places == [first] and _starts_a_line(seen, reading.old_string):
         _refuse_unclear(seen, reading)
-        return _replaced(text, seen, reading, check)
+        return seen, reading
     raise EditConflictError(
         f"Each line of old_string starts with a number, which is not part of {shown(edit.path)}. "
         f"Without the numbers it begins at {_named(places)}: send it without them."
@@ -191,9 +203,9 @@ def _refuse_unclear(there: str, edit: Edit) -> None:
         )
     places = [] if edit.replace_all else _lines_of(there, edit.old_string)
     if len(places) > 1:
-        count = max(len(places), there.count(edit.old_string))
+        total = max(len(places), there.count(edit.old_string))
         raise EditConflictError(
-            f"old_string stands {count} times in {shown(edit.path)}: {_named(places)}. Add lines "
+            f"old_string stands {total} times in {shown(edit.path)}: {_named(places)}. Add lines "
             "before or after it until it stands there once, or set replace_all to true to replace "
             "it everywhere."
         )
@@ -233,26 +245,25 @@ def _not_there(seen: str, edit: Edit, note: str, check: Check) -> EditConflictEr
 
 
 def _replaced(text: str, there: str, edit: Edit, check: Check) -> str:
-    """Return `text` after the edit, found in `there`: the text itself or as the caller sees it."""
     old, new = edit.old_string, edit.new_string
-    count = there.count(old) if edit.replace_all else 1
-    growth = count * (len(new) - len(old))
+    times = there.count(old) if edit.replace_all else 1
+    growth = times * (len(new) - len(old))
     if growth > _MAX_GROWTH:
         raise LimitError(
             f"The edit would add {growth} characters to {shown(edit.path)}: old_string stands "
-            f"{counted(count, 'time')} in it. Replace less.",
+            f"{counted(times, 'time')} in it. Replace less.",
             limit=_MAX_GROWTH,
             actual=growth,
             unit="characters",
         )
     if len(there) == len(text):  # nothing in it looks different to the caller
-        return there.replace(old, new, count)
+        return there.replace(old, new, times)
     if not has_bare_newline(text):
-        return there.replace(old, new, count).replace("\n", "\r\n")
-    return "".join(_spliced(text, there, edit, count, check))
+        return there.replace(old, new, times).replace("\n", "\r\n")
+    return "".join(_spliced(text, there, edit, times, check))
 
 
-def _spliced(text: str, seen: str, edit: Edit, count: int, check: Check) -> Iterator[str]:
+def _spliced(text: str, seen: str, edit: Edit, times: int, check: Check) -> Iterator[str]:
     """Yield the pieces of a text whose line endings are mixed, found in it as it is seen."""
     old, new = edit.old_string, edit.new_string
     # What both begin and end with stays as it is, with the line endings that it has.
@@ -261,7 +272,7 @@ def _spliced(text: str, seen: str, edit: Edit, count: int, check: Check) -> Iter
     core, size = new[head : len(new) - tail], len(old) - head - tail
     at = at_seen = match = 0
     line_end, ending = -1, "\n"
-    for number in range(count):
+    for number in range(times):
         if number % _STEPS == 0:
             check()
         match = seen.find(old, match)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from mcp_server.fence.grant import ToolName
+from mcp_server.tools.apply_edits import APPLY_EDITS
 from mcp_server.tools.delete_path import DELETE_PATH
+from mcp_server.tools.edit_file import EDIT_FILE
 from mcp_server.tools.grep import GREP
 from mcp_server.tools.list_directory import LIST_DIRECTORY
 from mcp_server.tools.make_directory import MAKE_DIRECTORY
@@ -19,6 +21,8 @@ TOOLS: Mapping[ToolName, Tool] = MappingProxyType(
         for tool in (
             READ_FILE,
             WRITE_FILE,
+            EDIT_FILE,
+            APPLY_EDITS,
             LIST_DIRECTORY,
             GREP,
             MAKE_DIRECTORY,

@@ -3,10 +3,12 @@
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
 
 from mcp_server.errors import InvalidInputError
 from mcp_server.fence.changes import Caller
@@ -14,7 +16,20 @@ from mcp_server.fence.grant import ToolName
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import quoted
 
-_ALIASES = {"file_path": "path", "filePath": "path"}
+_ALIASES = {
+    "file_path": "path",
+    "filePath": "path",
+    "old_text": "old_string",
+    "oldText": "old_string",
+    "old_str": "old_string",
+    "oldString": "old_string",
+    "new_text": "new_string",
+    "newText": "new_string",
+    "new_str": "new_string",
+    "newString": "new_string",
+    "replaceAll": "replace_all",
+    "dryRun": "dry_run",
+}
 """Names that models know from other tools; taken quietly, not shown."""
 _SHOWN_CHARS = 80
 _MAX_COMPARED_CHARS = 100
@@ -56,16 +71,7 @@ class Tool:
     def input_schema(self) -> dict[str, Any]:  # JSON Schema is a dict of anything
         """The JSON Schema of the arguments, without what tells a model nothing."""
         schema = self.arguments.model_json_schema()
-        properties = {
-            name: {key: value for key, value in field.items() if _tells(key, value)}
-            for name, field in schema["properties"].items()
-        }
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": schema.get("required", []),
-            "additionalProperties": False,
-        }
+        return _object_schema(schema, schema.get("$defs", {}))
 
     def parse(self, arguments: Mapping[str, object]) -> ToolArguments:
         """Return the arguments, checked.
@@ -73,40 +79,99 @@ class Tool:
         Raises:
             InvalidInputError: one is unknown, missing or of the wrong kind.
         """
-        known = self.arguments.model_fields
+        given = self._taken(self.arguments, arguments, "")
+        try:
+            return self.arguments.model_validate(given)
+        except ValidationError as error:
+            raise InvalidInputError(self._fault(error)) from error
+
+    def _taken(
+        self, model: type[BaseModel], arguments: Mapping[str, object], where: str
+    ) -> dict[str, object]:
+        """Return what was given by its names in `model`, which may be that of an item."""
+        known = model.model_fields
         given = dict(arguments)
         for alias, name in _ALIASES.items():
             if alias in given and name in known and name not in given:
                 given[name] = given.pop(alias)
         for name in given:
             if name not in known:
-                raise InvalidInputError(self._unknown(name))
+                raise InvalidInputError(self._unknown(name, list(known), where))
         # Models send null for what they leave out.
         given = {
             name: value
             for name, value in given.items()
             if value is not None or known[name].is_required()
         }
-        try:
-            return self.arguments.model_validate(given)
-        except ValidationError as error:
-            raise InvalidInputError(self._fault(error)) from error
+        for name in given:
+            item = _item_model(known[name].annotation)
+            if item is not None:
+                given[name] = self._taken_items(item, name, given[name])
+        return given
 
-    def _unknown(self, name: str) -> str:
-        known = list(self.arguments.model_fields)
+    def _taken_items(self, item: type[BaseModel], name: str, value: object) -> object:
+        if isinstance(value, str):  # models send lists as JSON text now and then
+            with suppress(ValueError):
+                value = from_json(value)
+        if not isinstance(value, list):
+            return value
+        return [
+            self._taken(item, each, _in_item(number, name)) if isinstance(each, dict) else each
+            for number, each in enumerate(value)
+        ]
+
+    def _unknown(self, name: str, known: list[str], where: str) -> str:
         near = difflib.get_close_matches(name[:_MAX_COMPARED_CHARS], known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        return f"Tool {self.name!r} has no argument {quoted(name)}{hint} It takes {_names(known)}."
+        return (
+            f"Tool {self.name!r} has no argument {quoted(name)}{where}{hint} It takes "
+            f"{_names(known)}."
+        )
 
     def _fault(self, error: ValidationError) -> str:
         fault = error.errors(include_url=False, include_context=False)[0]
-        name = str(fault["loc"][0]) if fault["loc"] else ""
+        place = fault["loc"]
+        name, where = str(place[0]) if place else "", ""
+        if len(place) > 1 and isinstance(place[1], int):
+            where = _in_item(place[1], name)
+            name = str(place[-1]) if len(place) > 2 else ""
+        what = f"{name!r}{where}" if name else where.removeprefix(" in ")
         if fault["type"] == "missing":
-            return f"Tool {self.name!r} needs the argument {name!r}, which is missing."
+            return f"Tool {self.name!r} needs the argument {what}, which is missing."
         value = fault["input"]
         given = quoted(value) if isinstance(value, str) else repr(value)
         shown = given if len(given) <= _SHOWN_CHARS else given[:_SHOWN_CHARS] + "…"
-        return f"Argument {name!r} of tool {self.name!r} is {shown}: {fault['msg']}."
+        return f"Argument {what} of tool {self.name!r} is {shown}: {fault['msg']}."
+
+
+def _in_item(index: int, name: str) -> str:
+    return f" in item {index + 1} of {name!r}"
+
+
+def _item_model(annotation: object) -> type[BaseModel] | None:
+    """Return what the items of a list are, if they have arguments of their own."""
+    (item, *_) = (*get_args(annotation), None)
+    return item if isinstance(item, type) and issubclass(item, BaseModel) else None
+
+
+# JSON Schema is a dict of anything.
+def _object_schema(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            name: _field_schema(field, definitions) for name, field in schema["properties"].items()
+        },
+        "required": schema.get("required", []),
+        "additionalProperties": False,
+    }
+
+
+def _field_schema(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    told = {key: value for key, value in field.items() if _tells(key, value)}
+    if "$ref" in field.get("items", {}):  # hosts are known to drop what a schema refers to
+        item = field["items"]["$ref"].removeprefix("#/$defs/")
+        told["items"] = _object_schema(definitions[item], definitions)
+    return told
 
 
 def _names(names: list[str]) -> str:
