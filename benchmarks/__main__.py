@@ -1,13 +1,15 @@
-"""`python -m benchmarks [overhead] [server] [cli]`: print the figures as Markdown tables."""
+"""`python -m benchmarks [NAME...]`: print the figures as Markdown tables."""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import cli, machine, overhead, server
+from benchmarks import cli, grep, machine, overhead, reference, server
 
 BENCHMARKS = {
     "overhead": overhead.run,
+    "reference": reference.run,
+    "grep": grep.run,
     "server": server.run,
     "cli": cli.run,
 }

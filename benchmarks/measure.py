@@ -41,7 +41,11 @@ class Samples:
         """Return the median, and the range, of what `name` is to `floor` in the same round."""
         if name == floor:
             return "1"
-        return spread([one / other for one, other in self._pairs(name, floor)], 2)
+        return spread(self.ratios(name, floor), 2)
+
+    def ratios(self, name: str, floor: str) -> list[float]:
+        """Return what `name` is to `floor`, round by round."""
+        return [one / other for one, other in self._pairs(name, floor)]
 
     def excess(self, name: str, floor: str) -> list[float]:
         """Return by how much `name` is above `floor`, round by round."""
@@ -49,6 +53,29 @@ class Samples:
 
     def _pairs(self, name: str, floor: str) -> Iterator[tuple[float, float]]:
         return zip(self.taken[name], self.taken[floor], strict=True)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the median of a figure should not exceed: a ratio, milliseconds, or both."""
+
+    ratio: float | None = None
+    ms: float | None = None
+
+    def __str__(self) -> str:
+        ratio = [] if self.ratio is None else [f"ratio {self.ratio:g}"]
+        return ", ".join(ratio if self.ms is None else [*ratio, f"{self.ms:g} ms"]) or "-"
+
+    def verdict(self, samples: Samples, name: str, floor: str) -> str:
+        """Return whether `name` reaches the goal, as far as that was measured."""
+        reached: list[bool] = []
+        if self.ratio is not None and {name, floor} <= samples.taken.keys():
+            reached.append(statistics.median(samples.ratios(name, floor)) <= self.ratio)
+        if self.ms is not None and name in samples.taken:
+            reached.append(statistics.median(samples.taken[name]) * 1000 <= self.ms)
+        if not reached:
+            return "-"
+        return "yes" if all(reached) else "**no**"
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:

@@ -1,17 +1,19 @@
 """Processes from spawn to answer or to end: seconds and peak memory of each."""
 
-import json
 import math
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.measure import Samples, print_table
+from benchmarks.wire import Message, Wire
 
 PYTHON = sys.executable
 WORKYARD = str(Path(sys.executable).with_name("workyard"))
@@ -19,8 +21,7 @@ WORKYARD = str(Path(sys.executable).with_name("workyard"))
 
 _TIMED = str(Path(__file__).with_name("timed.py"))
 _MB = 1e-6
-
-Message = Mapping[str, object]
+_LOOK_S = 0.001  # how often children are looked for: a search may take a hundredth of a second
 
 
 @dataclass
@@ -57,6 +58,12 @@ def surroundings(place: Path) -> dict[str, str]:
     return {**kept, "HOME": str(place), **{name: str(path) for name, path in ours.items()}}
 
 
+def serve_command(root: Path) -> list[str]:
+    """Return how hosts start our server."""
+    # -P as in production: nothing is imported from the directory that happens to be current.
+    return [PYTHON, "-P", "-m", "mcp_server", "--root", str(root)]
+
+
 def time_to_answer(
     command: Sequence[str], messages: Sequence[Message], environment: Mapping[str, str]
 ) -> tuple[float, float]:
@@ -69,20 +76,14 @@ def time_to_answer(
         environment: Its environment variables.
     """
     started = time.perf_counter()
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-    ) as process:
-        assert process.stdin is not None, "it was asked for"
-        assert process.stdout is not None, "it was asked for"
-        for message in messages:
-            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
-            process.stdin.flush()
-            if "id" in message:
-                answer = process.stdout.readline()
-                assert b'"result"' in answer, answer
+    with Wire.opened(command, environment) as wire:
         if not messages:
-            process.stdout.readline()
-        return time.perf_counter() - started, _peak_bytes(process.pid)
+            wire.stdout.readline()
+            return time.perf_counter() - started, _peak_bytes(wire.process)
+        answer = wire.say(messages)
+        seconds = time.perf_counter() - started
+        wire.result(answer)
+        return seconds, _peak_bytes(wire.process)
 
 
 def time_to_end(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
@@ -107,3 +108,47 @@ def _peak_bytes(process: int) -> float:
         return math.nan
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     return float(found[1]) * 1024 if found else math.nan
+
+
+@contextmanager
+def watched_tree(process: int) -> Iterator[list[float]]:
+    """Collect, meanwhile, the peak bytes of a process and the children that it has at the moment.
+
+    A process alone needs no watching, as the kernel keeps its peak: a child's is lost at its end.
+    """
+    peaks = [_tree_peak_bytes(process)]
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_S):
+            peaks.append(_tree_peak_bytes(process))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _tree_peak_bytes(process: int) -> float:
+    peak, own = _peak_bytes(process), _command_line(process)
+    for child in _children(process):
+        # Until it has executed what it was spawned for, it shows the memory that it shares.
+        if _command_line(child) not in (own, b"") and not math.isnan(more := _peak_bytes(child)):
+            peak += more
+    return peak
+
+
+def _children(process: int) -> Iterator[int]:
+    for file in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended
+            yield from map(int, file.read_text().split())
+
+
+def _command_line(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it has ended

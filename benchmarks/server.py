@@ -5,7 +5,15 @@ from pathlib import Path
 
 from benchmarks import sample
 from benchmarks.measure import in_turn, print_heading
-from benchmarks.processes import PYTHON, WORKYARD, Costs, Message, surroundings, time_to_answer
+from benchmarks.processes import (
+    PYTHON,
+    WORKYARD,
+    Costs,
+    serve_command,
+    surroundings,
+    time_to_answer,
+)
+from benchmarks.wire import CLIENT, HANDSHAKE, Message
 
 ROUNDS = 7
 
@@ -23,19 +31,6 @@ def read_file(path: str) -> str:
 server.run("stdio")
 """
 
-_CLIENT = {"name": "benchmark", "version": "0"}
-
-_HANDSHAKE: tuple[Message, ...] = (
-    {
-        "id": 1,
-        "method": "initialize",
-        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": _CLIENT},
-    },
-    {"method": "notifications/initialized"},
-    {"id": 2, "method": "tools/list"},
-)
-"""What hosts say up to protocol 2025-11-25."""
-
 _STATELESS: tuple[Message, ...] = (
     {
         "id": 1,
@@ -43,7 +38,7 @@ _STATELESS: tuple[Message, ...] = (
         "params": {
             "_meta": {
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientInfo": _CLIENT,
+                "io.modelcontextprotocol/clientInfo": CLIENT,
                 "io.modelcontextprotocol/clientCapabilities": {},
             }
         },
@@ -74,18 +69,17 @@ def run(place: Path) -> None:
 
 
 def _starts(place: Path) -> dict[str, _Start]:
-    root = str(sample.make_project(place / "project"))
+    root = sample.make_project(place / "project")
     file = place / "smallest.py"
     file.write_text(_SMALLEST_SERVER)
     smallest = [PYTHON, str(file)]
-    # -P as in production: nothing is imported from the directory that happens to be current.
-    ours = [PYTHON, "-P", "-m", "mcp_server", "--root", root]
+    ours = serve_command(root)
     return {
         "`python -c pass`": ([PYTHON, "-c", "print()"], ()),
         '`python -c "import mcp.server"`': ([PYTHON, "-c", "import mcp.server; print()"], ()),
-        _SMALLEST: (smallest, _HANDSHAKE),
-        "**`python -m mcp_server`**": (ours, _HANDSHAKE),
-        "**`workyard serve`**": ([WORKYARD, "serve", "--root", root], _HANDSHAKE),
+        _SMALLEST: (smallest, HANDSHAKE),
+        "**`python -m mcp_server`**": (ours, HANDSHAKE),
+        "**`workyard serve`**": ([WORKYARD, "serve", "--root", str(root)], HANDSHAKE),
         f"{_SMALLEST}, 2026-07-28": (smallest, _STATELESS),
         "**`python -m mcp_server`**, 2026-07-28": (ours, _STATELESS),
     }
