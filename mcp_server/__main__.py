@@ -174,23 +174,22 @@ async def _serve(root: str, grant: Grant, require_confinement: bool) -> None:
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_exit_on_signal, workspace)
-            await _serve_stdio(workspace)
+            fault = await _serve_stdio(workspace)
             tasks.cancel_scope.cancel()
+    if fault:
+        raise UnavailableError(f"Answers cannot be written to stdout: {fault.strerror}.") from fault
 
 
-async def _serve_stdio(workspace: Workspace) -> None:
+async def _serve_stdio(workspace: Workspace) -> OSError | None:
     # The lazy seam: the SDK takes most of a second to import, which nobody should wait for to be
     # told that the root does not exist.
-    from mcp.server.stdio import stdio_server
-
     from mcp_server.server import create_server
+    from mcp_server.stdio import stdio_stream
 
     server = create_server(workspace)
-    try:
-        async with stdio_server() as (reader, writer):
-            await server.run(reader, writer, server.create_initialization_options())
-    except* BrokenPipeError:  # an end like any other
-        logger.info("the client went away before it had read its answers")
+    async with stdio_stream() as stream:
+        await server.run(stream, stream, server.create_initialization_options())
+    return stream.fault
 
 
 async def _exit_on_signal(workspace: Workspace) -> None:

@@ -12,9 +12,9 @@ PACKAGES = ("mcp_server", "orchestrator")
 LAYERS = {
     "mcp_server": (
         ("errors", "text", "settings"),
-        ("fence",),
+        ("fence", "pipes", "wire"),
         ("tools", "callers"),
-        ("server",),
+        ("server", "stdio"),
         ("__main__",),
     ),
     "orchestrator": (

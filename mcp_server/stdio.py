@@ -1,0 +1,211 @@
+"""MCP over stdin and stdout: each line is answered, none ends the server, and a flood is bounded.
+
+A transport of our own: that of the SDK leaves a line that it cannot parse without an answer, dies
+of a lone surrogate in a result, and hands each line from thread to thread
+(docs/decisions/0010-own-stdio-transport.md).
+
+Of requests that come faster than they are done, `MAX_AT_ONCE` are worked on at a time. The others
+wait here; cancellations, answers and pings pass them. There is room for `MAX_HELD_BYTES` of them
+and of answers that nobody has read; without room nothing is read, so that the client has to wait.
+It may thus write that much ahead of reading, and one that never reads stops itself alone.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import anyio
+import mcp_types as types
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+
+from mcp_server.pipes import Input, Output, standard_streams
+from mcp_server.wire import Lines, NotAMessageError, decode, encode
+
+MAX_AT_ONCE = 64
+MAX_HELD_BYTES = 1 << 22
+_MAX_UNREAD_BYTES = 1 << 20  # of answers: with more no request is begun
+
+_CANCELLED = "notifications/cancelled"
+
+logger = logging.getLogger(__name__)
+
+
+class _Held(NamedTuple):
+    number: int
+    message: types.JSONRPCMessage
+    size: int
+
+
+class Stdio:
+    """One connection: both the stream that the SDK receives from and the one it sends to."""
+
+    def __init__(self, stdin: int, stdout: int) -> None:
+        self._input = Input(stdin, self._received)
+        self._output = Output(stdout, self._wake)
+        self._lines = Lines()
+        self._waiting: deque[_Held] = deque()
+        self._passing: deque[_Held] = deque()
+        self._count = self._held_bytes = self._at_once = 0
+        self._is_reading = self._has_ended = False
+        self._changed = asyncio.Event()
+        self._metadata = ServerMessageMetadata(on_request_unanswered=self._settle)
+        self._steer()
+
+    @property
+    def fault(self) -> OSError | None:
+        """Why answers could not be written; None also when the client did not want them."""
+        return None if isinstance(self._output.fault, ConnectionError) else self._output.fault
+
+    async def receive(self) -> SessionMessage:
+        """Return the next message.
+
+        Raises:
+            anyio.EndOfStream: there are no more, and all requests are answered; or nobody is left
+                to read answers.
+        """
+        while (held := self._next()) is None:
+            is_done = self._has_ended and not self._waiting and not self._at_once
+            if is_done or self._output.fault:
+                raise anyio.EndOfStream
+            await self._change()
+        self._held_bytes -= held.size
+        self._at_once += isinstance(held.message, types.JSONRPCRequest)
+        self._steer()
+        return SessionMessage(held.message, self._metadata)
+
+    async def send(self, item: SessionMessage) -> None:
+        """Let a message go out.
+
+        It never waits: a request that cannot be answered yet is not begun.
+
+        Raises:
+            anyio.BrokenResourceError: nobody is left to read it.
+        """
+        if self._output.fault:
+            raise anyio.BrokenResourceError
+        self._output.write(encode(item.message))
+        if isinstance(item.message, types.JSONRPCResponse | types.JSONRPCError):
+            await self._settle()
+
+    async def drained(self) -> None:
+        """Wait until the client has taken all answers, or does not want them."""
+        while self._output.waiting_bytes:
+            await self._change()
+
+    def close(self) -> None:
+        """End both sides."""
+        self._input.close()
+        self._output.close()
+
+    async def aclose(self) -> None:
+        """Do nothing: the SDK closes each side by itself, this one first, and the other writes on."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    def _next(self) -> _Held | None:
+        is_free = self._at_once < MAX_AT_ONCE and self._output.waiting_bytes < _MAX_UNREAD_BYTES
+        queues = [queue for queue in (self._passing, self._waiting if is_free else ()) if queue]
+        return min(queues, key=lambda queue: queue[0].number).popleft() if queues else None
+
+    def _received(self, chunk: bytes) -> None:
+        for line in self._lines.feed(chunk) if chunk else [self._lines.rest()]:
+            self._take(line)
+        self._has_ended = not chunk
+        self._wake()
+
+    def _take(self, line: bytes) -> None:
+        if not line or line.isspace():
+            return
+        try:
+            message = decode(line)
+        except NotAMessageError as refusal:
+            if refusal.answer:
+                logger.info("refused: %s", refusal)
+                self._output.write(encode(refusal.answer))
+            else:
+                logger.warning("dropped, as nobody waits for an answer: %s", refusal)
+            return
+        if not self._withdraws(message):
+            waits = isinstance(message, types.JSONRPCRequest) and message.method != "ping"
+            self._count += 1
+            self._held_bytes += len(line)
+            queue = self._waiting if waits else self._passing
+            queue.append(_Held(self._count, message, len(line)))
+
+    def _withdraws(self, message: types.JSONRPCMessage) -> bool:
+        """Forget the waiting request that `message` cancels; the SDK knows only those begun."""
+        if not isinstance(message, types.JSONRPCNotification) or message.method != _CANCELLED:
+            return False
+        cancelled = cancelled_request_id_from_params(message.params)
+        for held in self._waiting:
+            if cancelled is not None and _is_request(held.message, cancelled):
+                self._waiting.remove(held)
+                self._held_bytes -= held.size
+                return True
+        return False
+
+    async def _settle(self) -> None:
+        self._at_once -= 1
+        self._changed.set()
+
+    def _wake(self) -> None:
+        self._steer()
+        self._changed.set()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _steer(self) -> None:
+        """Read while there is room, and again when half of it is free."""
+        limit = MAX_HELD_BYTES if self._is_reading else MAX_HELD_BYTES // 2
+        has_room = self._held_bytes + self._output.waiting_bytes < limit
+        if has_room != self._is_reading and not self._has_ended:
+            (self._input.resume if has_room else self._input.pause)()
+            self._is_reading = has_room
+
+
+def _is_request(message: types.JSONRPCMessage, request_id: types.RequestId) -> bool:
+    return isinstance(message, types.JSONRPCRequest) and (
+        coerce_request_id(message.id) == coerce_request_id(request_id)
+    )
+
+
+@asynccontextmanager
+async def stdio_stream() -> AsyncIterator[Stdio]:
+    """Yield the connection over this process's stdin and stdout, which are its alone meanwhile.
+
+    Raises:
+        OSError: stdin or stdout is closed.
+    """
+    with standard_streams() as descriptors:
+        stream = Stdio(*descriptors)
+        try:
+            yield stream
+            await stream.drained()
+        finally:
+            stream.close()
