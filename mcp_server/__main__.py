@@ -160,6 +160,8 @@ def _load_grant(argument: str, root: str) -> Grant:
 
 
 async def _serve(root: str, grant: Grant, require_confinement: bool) -> None:
+    if sys.__stdin__ is None or sys.__stdout__ is None:  # so Python says that it was born without
+        raise UnavailableError("stdin and stdout have to be open: MCP goes there.")
     async with Workspace.open(root, grant) as workspace:
         if require_confinement and not workspace.confinement.is_on:
             raise UnavailableError(

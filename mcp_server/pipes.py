@@ -3,9 +3,9 @@
 No descriptor is made non-blocking: that flag belongs to what is open, not to its number, so that it
 would hold for the terminal, or for whoever else inherited the same pipe, during our time and after
 a kill. It is not needed either. What is reported as readable can be read without waiting; a pipe
-that is reported as writable takes `PIPE_BUF` bytes at once, says POSIX; a socket can be asked not to
-wait. Files and terminals promise nothing, and epoll refuses files: a thread copies those from or to
-a pipe.
+that is reported as writable takes `PIPE_BUF` bytes at once, says POSIX; a socket can be asked not
+to wait. Files and terminals promise nothing, and epoll refuses files: a thread copies those from or
+to a pipe.
 """
 
 import asyncio
@@ -159,10 +159,7 @@ class _Copier(threading.Thread):
 
     def run(self) -> None:
         try:
-            # A terminal that another process has left non-blocking would fail without `select`.
-            while select.select([self._source], [], []) and (
-                chunk := os.read(self._source, _CHUNK_BYTES)
-            ):
+            while chunk := self._read():
                 while chunk:
                     select.select([], [self._target], [])
                     chunk = chunk[os.write(self._target, chunk) :]
@@ -171,6 +168,11 @@ class _Copier(threading.Thread):
         finally:
             os.close(self._source)
             os.close(self._target)
+
+    def _read(self) -> bytes:
+        # Without it a terminal would fail that another process has left non-blocking.
+        select.select([self._source], [], [])
+        return os.read(self._source, _CHUNK_BYTES)
 
 
 def _duplicate(fd: int) -> int:

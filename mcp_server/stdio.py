@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeGuard
 
 import anyio
 import mcp_types as types
@@ -29,7 +29,7 @@ from mcp_server.wire import Lines, NotAMessageError, decode, encode
 
 MAX_AT_ONCE = 64
 MAX_HELD_BYTES = 1 << 22
-_MAX_UNREAD_BYTES = 1 << 20  # of answers: with more no request is begun
+_MAX_UNREAD_BYTES = 1 << 20  # of answers: with more of them nothing is begun
 
 _CANCELLED = "notifications/cancelled"
 
@@ -37,7 +37,6 @@ logger = logging.getLogger(__name__)
 
 
 class _Held(NamedTuple):
-    number: int
     message: types.JSONRPCMessage
     size: int
 
@@ -51,7 +50,7 @@ class Stdio:
         self._lines = Lines()
         self._waiting: deque[_Held] = deque()
         self._passing: deque[_Held] = deque()
-        self._count = self._held_bytes = self._at_once = 0
+        self._held_bytes = self._at_once = 0
         self._is_reading = self._has_ended = False
         self._changed = asyncio.Event()
         self._metadata = ServerMessageMetadata(on_request_unanswered=self._settle)
@@ -104,7 +103,7 @@ class Stdio:
         self._output.close()
 
     async def aclose(self) -> None:
-        """Do nothing: the SDK closes each side by itself, this one first, and the other writes on."""
+        """Do nothing: the SDK closes the side that it reads from while it still writes."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -127,9 +126,13 @@ class Stdio:
             raise StopAsyncIteration from None
 
     def _next(self) -> _Held | None:
-        is_free = self._at_once < MAX_AT_ONCE and self._output.waiting_bytes < _MAX_UNREAD_BYTES
-        queues = [queue for queue in (self._passing, self._waiting if is_free else ()) if queue]
-        return min(queues, key=lambda queue: queue[0].number).popleft() if queues else None
+        if self._output.waiting_bytes >= _MAX_UNREAD_BYTES:
+            return None
+        if self._passing:
+            return self._passing.popleft()
+        if self._waiting and self._at_once < MAX_AT_ONCE:
+            return self._waiting.popleft()
+        return None
 
     def _received(self, chunk: bytes) -> None:
         for line in self._lines.feed(chunk) if chunk else [self._lines.rest()]:
@@ -150,15 +153,13 @@ class Stdio:
                 logger.warning("dropped, as nobody waits for an answer: %s", refusal)
             return
         if not self._withdraws(message):
-            waits = isinstance(message, types.JSONRPCRequest) and message.method != "ping"
-            self._count += 1
             self._held_bytes += len(line)
-            queue = self._waiting if waits else self._passing
-            queue.append(_Held(self._count, message, len(line)))
+            queue = self._passing if _passes(message) else self._waiting
+            queue.append(_Held(message, len(line)))
 
     def _withdraws(self, message: types.JSONRPCMessage) -> bool:
         """Forget the waiting request that `message` cancels; the SDK knows only those begun."""
-        if not isinstance(message, types.JSONRPCNotification) or message.method != _CANCELLED:
+        if not _cancels(message):
             return False
         cancelled = cancelled_request_id_from_params(message.params)
         for held in self._waiting:
@@ -187,6 +188,17 @@ class Stdio:
         if has_room != self._is_reading and not self._has_ended:
             (self._input.resume if has_room else self._input.pause)()
             self._is_reading = has_room
+
+
+def _cancels(message: types.JSONRPCMessage) -> TypeGuard[types.JSONRPCNotification]:
+    return isinstance(message, types.JSONRPCNotification) and message.method == _CANCELLED
+
+
+def _passes(message: types.JSONRPCMessage) -> bool:
+    """Whether requests that wait are no reason for `message` to wait."""
+    is_answer = isinstance(message, types.JSONRPCResponse | types.JSONRPCError)
+    is_ping = isinstance(message, types.JSONRPCRequest) and message.method == "ping"
+    return is_answer or is_ping or _cancels(message)
 
 
 def _is_request(message: types.JSONRPCMessage, request_id: types.RequestId) -> bool:
