@@ -1,0 +1,101 @@
+"""Trees written as lines, and what a tree holds, byte for byte."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mcp_server.fence.beneath import READ_FLAGS, Root, make_directories, replace_file
+from mcp_server.fence.openers import Opener
+from tests.mcp_server.conftest import Yard
+
+
+def build(root: Path, lines: Iterable[str]) -> Path:
+    """Make a tree: `d/` is a directory, `a => b` a link, `f` a file that holds its own path.
+
+    Directories above are made, `$ABS` stands for the absolute path of `root`.
+    Source: the notation of makefs in golang/go src/os/root_test.go.
+    """
+    root.mkdir(exist_ok=True, parents=True)
+    for line in lines:
+        name, _, target = line.partition(" => ")
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if target:
+            path.symlink_to(target.replace("$ABS", str(root)))
+        elif name.endswith("/"):
+            path.mkdir(exist_ok=True)
+        else:
+            path.write_text(name)
+    return root
+
+
+def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Return mode and content of everything below: of files, links and directories alike."""
+    held = {}
+    for at, directories, files in os.walk(directory):
+        for name in (*directories, *files):
+            path = os.path.join(at, name)
+            mode = os.lstat(path).st_mode
+            content = b""
+            if stat.S_ISLNK(mode):
+                content = os.fsencode(os.readlink(path))
+            elif stat.S_ISREG(mode):
+                content = Path(path).read_bytes()
+            held[os.path.relpath(path, directory)] = (mode, content)
+    return held
+
+
+@contextmanager
+def untouched(directory: Path) -> Iterator[None]:
+    """Assert that nothing in `directory` is changed, made, moved or deleted meanwhile."""
+    before = snapshot(directory)
+    assert before, "an empty directory proves nothing"
+    yield
+    assert snapshot(directory) == before
+
+
+@contextmanager
+def root_at(directory: Path, opener: Opener) -> Iterator[Root]:
+    """Hold a root open, on a thread that Landlock does not help."""
+    root = Root(str(directory), opener)
+    try:
+        yield root
+    finally:
+        root.close()
+
+
+def read(root: Root, path: str) -> str:
+    """Return the text of a file, or the sorted names in a directory."""
+    with root.open(path, READ_FLAGS) as opened:
+        if stat.S_ISDIR(os.fstat(opened.fd).st_mode):
+            return " ".join(sorted(os.listdir(opened.fd)))
+        return os.read(opened.fd, 1000).decode()
+
+
+def write(root: Root, path: str, content: str) -> str:
+    """Put a file, with the directories above it, and return its canonical path."""
+    with root.locate(path) as place, make_directories(place) as directory:
+        replace_file(directory.fd, place.name, content.encode(), None)
+        return place.path
+
+
+def with_doors(yard: Yard) -> Yard:
+    """Return the yard with a link of every kind that leads out of it."""
+    lines = (
+        "to-file => ../outside/secret.txt",
+        "to-dir => ../outside",
+        "absolute-to-file => $ABS/../outside/secret.txt",
+        "absolute-to-dir => $ABS/../outside",
+        "absolute-inside => $ABS/src/app.py",
+        "to-root-by-name => ../root",
+        "chain => to-file",
+        "src/up => ../..",
+        "dangling-out => ../outside/not-there",
+        "dangling-dir => ../outside/not/there",
+        "dot => ../outside/.",
+        "slash => ../outside/",
+    )
+    build(yard.root, lines)
+    return yard
