@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import InvalidInputError, PermissionDeniedError, ServerError
-from mcp_server.fence.grant import DEFAULT_DENY, TOOL_NAMES, Grant
+from mcp_server.fence.grant import TOOL_NAMES, Grant
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
 from tests.mcp_server.conftest import SECRET, Yard
@@ -127,12 +127,12 @@ async def test_no_call_changes_the_grant_or_the_files_of_policy(yard: Yard) -> N
     assert {name: kept.get(name) for name in policy} == policy
 
 
-def test_a_grant_never_loses_the_default_rules() -> None:
-    for given in ((), ("mine",), ("!.env",)):
-        grant = Grant.from_json(json.dumps({"read": ["**"], "write": ["**"], "deny": given}))
-        assert set(DEFAULT_DENY) <= set(grant.deny)
-        assert not grant.may_read(".env")
-        assert not grant.may_write("sub/.git/config")
+@pytest.mark.parametrize("deny", [(), ("mine",), ("!.env",), ("[!.]*",)])
+def test_no_rule_of_a_grant_takes_a_default_one_away(deny: tuple[str, ...]) -> None:
+    grant = Grant.from_json(json.dumps({"read": ["**"], "write": ["**"], "deny": deny}))
+    for path in (".env", "sub/.git/config", ".workyard/x", "a/b/id_rsa", "key.pem"):
+        assert not grant.may_read(path)
+        assert not grant.may_write(path)
 
 
 @pytest.mark.parametrize("root", ["", "\0", "missing", "file"])
