@@ -53,7 +53,7 @@ def untouched(directory: Path) -> Iterator[None]:
     before = snapshot(directory)
     assert before, "an empty directory proves nothing"
     yield
-    assert snapshot(directory) == before
+    assert snapshot(directory) == before, f"what is in {directory.name!r} was changed"
 
 
 @contextmanager

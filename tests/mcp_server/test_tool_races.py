@@ -1,0 +1,154 @@
+"""Every operation while another process exchanges what lies on its path: nothing gets out.
+
+For a few seconds in the ordinary run, for a minute in the long one.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mcp_server.errors import PermissionDeniedError, ServerError
+from mcp_server.fence.grant import Grant
+from mcp_server.fence.openers import Opened, Opener, Parts
+from mcp_server.fence.workspace import Workspace
+from tests.mcp_server.conftest import SECRET, Yard
+from tests.mcp_server.exchange import (
+    INSIDE,
+    PAIRS,
+    Refill,
+    exchanging,
+    needs_exchange,
+    with_traps,
+)
+from tests.mcp_server.layouts import untouched
+from tests.mcp_server.operations import OPERATIONS, answer
+
+pytestmark = needs_exchange
+
+PATHS = (
+    "door/secret.txt",
+    "door/victim",
+    "door/victim/secret.txt",
+    "door/new-0/secret.txt",
+    "door/new-1",
+    "file",
+    "tree",
+    "tree/sub/secret.txt",
+    "door/../door/./secret.txt",
+    "src/../door/secret.txt",
+)
+
+
+def lasting(ordinary_s: float, long_s: float) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "race_s", [ordinary_s, pytest.param(long_s, marks=pytest.mark.long)]
+    )
+
+
+@pytest.fixture
+def refill(yard: Yard) -> Iterator[Refill]:
+    made = Refill(with_traps(yard).root)
+    made()
+    yield made
+    made.close()
+
+
+async def race(workspace: Workspace, yard: Yard, refill: Refill, race_s: float) -> Counter[str]:
+    """Try every operation on every path until the time is over; return how each one ended."""
+    seen: Counter[str] = Counter()
+    with untouched(yard.outside), exchanging(yard.root, PAIRS):
+        end = time.monotonic() + race_s
+        while time.monotonic() < end:
+            for operation in OPERATIONS:
+                path = PATHS[seen.total() // len(OPERATIONS) % len(PATHS)]
+                said = await answer(workspace, operation, path)
+                assert SECRET not in str(said), f"{operation} {path}: {said}"
+                seen[f"{operation.tool} {type(said).__name__}"] += 1
+                refill()
+        # What was made is inside, whatever it is.
+        assert set(os.listdir(yard.root.parent)) == {"root", "outside"}
+    return seen
+
+
+@lasting(1.2, 20)
+@pytest.mark.usefixtures("no_landlock")
+async def test_no_operation_gets_out_while_its_path_is_exchanged(
+    yard: Yard, opener: Opener, refill: Refill, race_s: float
+) -> None:
+    async with Workspace.open(yard.root, Grant.full(), opener=opener) as workspace:
+        seen = await race(workspace, yard, refill, race_s)
+    for tool in {operation.tool for operation in OPERATIONS}:
+        assert seen[f"{tool} str"], f"{tool} never did anything: {seen}"
+    assert seen["read_file PathEscapeError"], f"no exchange was ever met: {seen}"
+
+
+def follow_everything(root_fd: int, parts: Parts, flags: int) -> Opened:
+    """Open by name, with no check at all."""
+    path = "/".join(parts) or "."
+    return Opened(os.open(path, flags, dir_fd=root_fd), path)
+
+
+@lasting(1.2, 20)
+async def test_landlock_alone_lets_no_operation_out_while_its_path_is_exchanged(
+    yard: Yard, refill: Refill, race_s: float
+) -> None:
+    way = follow_everything
+    async with Workspace.open(yard.root, Grant.full(), opener=way) as workspace:
+        if not workspace.confinement.is_on:
+            pytest.skip(f"confinement is {workspace.confinement}")
+        seen = await race(workspace, yard, refill, race_s)
+    assert seen["read_file str"], seen
+    assert seen["read_file PermissionDeniedError"], f"the kernel never refused: {seen}"
+
+
+@lasting(0.5, 5)
+@pytest.mark.usefixtures("no_landlock")
+async def test_a_denied_directory_exchanged_with_the_link_to_it_is_neither_read_nor_written(
+    yard: Yard, opener: Opener, race_s: float
+) -> None:
+    """`pub` is a directory, then a link to `.git`: the grant is asked about what was opened."""
+    yard.write("pub/config", INSIDE)
+    yard.write(".git/config", SECRET)
+    yard.link("pub-trap", ".git")
+    seen: Counter[str] = Counter()
+    async with Workspace.open(yard.root, Grant.full(), opener=opener) as workspace:
+        with untouched(yard.root / ".git"), exchanging(yard.root, (("pub", "pub-trap"),)):
+            end = time.monotonic() + race_s
+            while time.monotonic() < end:
+                try:
+                    seen[(await workspace.read_text("pub/config")).text] += 1
+                    await workspace.write_text("pub/new", INSIDE)
+                except PermissionDeniedError:
+                    seen["refused"] += 1
+                except ServerError:  # the moment between two names
+                    seen["other"] += 1
+    assert seen[INSIDE], seen
+    assert seen["refused"], seen
+    assert SECRET not in seen
+
+
+def check_then_open(root: Path) -> Opener:
+    """Return what other servers do: resolve, compare the prefix, open by name."""
+
+    def opened(root_fd: int, parts: Parts, flags: int) -> Opened:
+        path = os.path.realpath(root.joinpath(*parts))
+        if not f"{path}/".startswith(f"{root}/"):
+            raise PermissionError
+        return Opened(os.open(root.joinpath(*parts), flags), "/".join(parts) or ".")
+
+    return opened
+
+
+@pytest.mark.usefixtures("no_landlock")
+async def test_the_race_finds_a_server_that_checks_and_then_opens(
+    yard: Yard, refill: Refill
+) -> None:
+    """The test of the tests above: within their time, they fail for what others do."""
+    way = check_then_open(yard.root)
+    async with Workspace.open(yard.root, Grant.full(), opener=way) as workspace:
+        with pytest.raises(AssertionError, match=f"{SECRET}|'outside' was changed"):
+            await race(workspace, yard, refill, 10)
