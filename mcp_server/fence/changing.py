@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from mcp_server.errors import ConflictError, InvalidInputError, ServerError
+from mcp_server.errors import ConflictError, InvalidInputError, PathEscapeError, ServerError
 from mcp_server.fence.changes import Caller, Change, Outcome, State, are_alike
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.disk import look, move, put
@@ -207,11 +207,16 @@ def directory_of(gate: Gate, path: str) -> Iterator[tuple[Opened, str]]:
         OSError: anything else that the system says.
     """
     *parts, name = split(path)
-    with gate.root.open_parts(tuple(parts), DIRECTORY_FLAGS) as directory:
+    changed = ConflictError(
+        f"The directories above {shown(path)} have changed meanwhile. Make the call again."
+    )
+    try:
+        directory = gate.root.open_parts(tuple(parts), DIRECTORY_FLAGS)
+    except PathEscapeError:  # a link that leads out is where a directory was
+        raise changed from None
+    with directory:
         if directory.path != ("/".join(parts) or "."):
-            raise ConflictError(
-                f"The directories above {shown(path)} have changed meanwhile. Make the call again."
-            )
+            raise changed
         yield directory, name
 
 
