@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -95,6 +96,16 @@ async def write_text(workspace: Workspace, path: str, text: str) -> Change:
 def no_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the kernel look as if it had no Landlock, so that the first lock stands alone."""
     monkeypatch.setattr(confinement, "_abi", lambda: 0)
+
+
+@pytest.fixture
+def no_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no call wait for a disk, so that there are enough of them: the journal is in memory."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with TemporaryDirectory(dir=memory) as directory:
+        monkeypatch.setenv("WORKYARD_STATE_DIR", directory)
+        yield
 
 
 @pytest.fixture(params=[open_by_kernel, open_by_walk])

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mcp_server.fence.beneath import READ_FLAGS, Root, make_directories, replace_file
-from mcp_server.fence.openers import Opener
+from mcp_server.fence.beneath import Root
+from mcp_server.fence.openers import READ_FLAGS, Opener
 from tests.mcp_server.conftest import Yard
 
 
@@ -72,13 +72,6 @@ def read(root: Root, path: str) -> str:
         if stat.S_ISDIR(os.fstat(opened.fd).st_mode):
             return " ".join(sorted(os.listdir(opened.fd)))
         return os.read(opened.fd, 1000).decode()
-
-
-def write(root: Root, path: str, content: str) -> str:
-    """Put a file, with the directories above it, and return its canonical path."""
-    with root.locate(path) as place, make_directories(place) as directory:
-        replace_file(directory.fd, place.name, content.encode(), None)
-        return place.path
 
 
 def with_doors(yard: Yard) -> Yard:

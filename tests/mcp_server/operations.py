@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mcp_server.errors import ServerError
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
 
@@ -30,6 +31,8 @@ class Operation:
     """Whether a link at the end of the path is what is moved or deleted, not what it leads to."""
     collects: bool = False
     """Whether a refusal is part of an answer about several files."""
+    walks_by_name: bool = False
+    """Whether ripgrep walks a directory: what is exchanged below, Landlock alone keeps it from."""
 
     def __str__(self) -> str:
         return f"{self.tool}-{self.parameter}"
@@ -53,8 +56,8 @@ _ALL = (
     Operation("edit_file", _EDIT),
     Operation("apply_edits", {"edits": [_EDIT]}),
     Operation("list_directory", {"path": PATH, "depth": 3}),
-    Operation("find_files", {"glob": "**/*", "path": PATH}),
-    Operation("grep", {"pattern": NEEDLE, "path": PATH}),
+    Operation("find_files", {"glob": "**/*", "path": PATH}, walks_by_name=True),
+    Operation("grep", {"pattern": NEEDLE, "path": PATH}, walks_by_name=True),
     Operation("file_info", {"path": PATH}, acts_on_link=True),
     Operation("make_directory", {"path": PATH}),
     Operation("move_path", {"source": PATH, "destination": "moved"}, acts_on_link=True),
@@ -77,7 +80,7 @@ async def called(
     """Return the answer of the tool `name`, or its refusal."""
     tool = next(tool for tool in TOOLS.values() if tool.name == name)
     try:
-        return str(await tool.parse(arguments).call(workspace))
+        return str(await tool.parse(arguments).call(workspace, Caller()))
     except ServerError as error:
         return error
 

@@ -9,17 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.errors import InvalidInputError, PathEscapeError, ServerError
+from mcp_server.errors import (
+    InvalidInputError,
+    NotAFileError,
+    NotFoundError,
+    PathEscapeError,
+    ServerError,
+)
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opener
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
-from tests.mcp_server.conftest import Yard
-from tests.mcp_server.layouts import build, read, root_at, snapshot, write
+from tests.mcp_server.conftest import Yard, write_text
+from tests.mcp_server.layouts import build, read, root_at, snapshot
 from tests.mcp_server.operations import OPERATIONS, Operation, answer, called
 
 ESCAPE, MISSING = PathEscapeError, FileNotFoundError
-NOT_A_DIRECTORY, A_DIRECTORY = NotADirectoryError, IsADirectoryError
+NOT_A_DIRECTORY = NotADirectoryError
 Expected = str | type[Exception]
 
 COLOURS = ("red.txt", "dir/green.txt", "dir/inner/blue.txt", "link => dir", "badlink => nowhere")
@@ -93,12 +99,12 @@ LINKED = tuple(
 )
 """symlinks.rs, open_dir_nofollow: the ways to write a link to a directory."""
 
-WRITES: dict[str, Expected] = {
+WRITES: dict[str, str | type[ServerError]] = {
     # fs_additional.rs, open_various and dir_writable
-    **dict.fromkeys(("", ".", "dir/.", "dir/..", "dir/", "link/."), A_DIRECTORY),
+    **dict.fromkeys(("", ".", "dir/.", "dir/..", "dir/", "link/."), NotAFileError),
     # rename.rs, the destinations
     **dict.fromkeys(("/tmp/x", "dir/../../x", "dir/inner/../../../something"), ESCAPE),
-    "dir/nope/../x": MISSING,
+    "dir/nope/../x": NotFoundError,
     # decided otherwise: cap-std makes no directory on the way, here a write does
     "d1/d2/file": "d1/d2/file",
 }  # fmt: skip
@@ -176,14 +182,18 @@ ROOT_NAMES = " ".join(sorted(["dir", *(line.partition(" ")[0] for line in LINKED
 
 
 @pytest.mark.parametrize(("path", "expected"), WRITES.items())
-def test_a_file_is_made_or_refused_as_cap_std_does(
-    tmp_path: Path, opener: Opener, path: str, expected: Expected
+async def test_a_file_is_made_or_refused_as_cap_std_does(
+    tmp_path: Path, opener: Opener, path: str, expected: str | type[ServerError]
 ) -> None:
     directory = build(tmp_path / "root", COLOURS)
     before = snapshot(tmp_path)
-    with root_at(directory, opener) as root:
-        check(lambda: write(root, path, "new"), expected)
-    assert isinstance(expected, str) or snapshot(tmp_path) == before
+    async with Workspace.open(directory, Grant.full(), opener=opener) as workspace:
+        if isinstance(expected, str):
+            assert (await write_text(workspace, path, "new")).path == expected
+            return
+        with pytest.raises(expected):
+            await write_text(workspace, path, "new")
+    assert snapshot(tmp_path) == before
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.errors import PathEscapeError, ServerError
+from mcp_server.errors import ConflictError, PathEscapeError, ServerError
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.listing import Kind
 from mcp_server.fence.openers import Opened, Opener, Parts, link_target
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
-from tests.mcp_server.conftest import SECRET, Yard
+from tests.mcp_server.conftest import SECRET, Yard, write_text
 from tests.mcp_server.layouts import untouched
 
 pytestmark = pytest.mark.usefixtures("no_landlock")  # the first lock alone
@@ -64,16 +64,17 @@ async def test_a_read_uses_what_was_opened(
             await workspace.read_text("door/secret.txt")
 
 
-async def test_a_write_lands_in_the_directory_that_was_opened(
+async def test_a_write_lands_nowhere_when_its_directory_was_exchanged(
     yard: Yard, opener: Opener, exchange: Callable[[], None]
 ) -> None:
     way = then(opener, exchange)
     with untouched(yard.outside):
         async with Workspace.open(yard.root, Grant.full(), opener=way) as workspace:
-            await workspace.write_text("door/new/deep.txt", "new")
+            with pytest.raises(ConflictError, match="changed meanwhile"):
+                await write_text(workspace, "door/new/deep.txt", "new")
             with pytest.raises(PathEscapeError):
-                await workspace.write_text("door/new/deep.txt", "new")
-    assert (yard.root / "moved-away/new/deep.txt").read_text() == "new"
+                await write_text(workspace, "door/new/deep.txt", "new")
+    assert not (yard.root / "moved-away/new").exists()
 
 
 async def test_a_listing_tells_names_and_sizes_of_what_was_opened(
@@ -138,7 +139,7 @@ async def test_a_link_put_where_the_file_will_be_is_replaced_and_not_followed(
     with untouched(yard.outside):
         async with Workspace.open(yard.root, Grant.full(), opener=opener) as workspace:
             monkeypatch.setattr(os, "rename", rename_late)
-            await workspace.write_text("new.txt", "new")
+            await write_text(workspace, "new.txt", "new")
     assert not (yard.root / "new.txt").is_symlink()
     assert (yard.root / "new.txt").read_text() == "new"
 
@@ -158,7 +159,7 @@ async def test_a_missing_directory_that_becomes_a_link_is_not_followed(
         async with Workspace.open(yard.root, Grant.full(), opener=opener) as workspace:
             monkeypatch.setattr(os, "mkdir", mkdir_late)
             with pytest.raises(ServerError):
-                await workspace.write_text("one/two/new.txt", "new")
+                await write_text(workspace, "one/two/new.txt", "new")
     assert (yard.root / "one").is_symlink()
 
 
@@ -174,7 +175,7 @@ async def test_temporary_names_are_not_to_be_guessed(
 
     monkeypatch.setattr(os, "rename", noted)
     for _ in range(20):
-        await workspace.write_text("src/app.py", "x")
+        await write_text(workspace, "src/app.py", "x")
     assert len(set(names)) == 20
     assert all(re.fullmatch(r"\.workyard-[0-9a-f]{12}\.tmp", name) for name in names)
 
@@ -186,8 +187,8 @@ async def test_even_a_guessed_temporary_name_is_not_written_through(
     yard.link(f".workyard-{'0' * 12}.tmp", "../outside/secret.txt")
     with untouched(yard.outside):
         with pytest.raises(ServerError):
-            await workspace.write_text("src.txt", "x")
-        await workspace.write_text("docs/elsewhere.txt", "x")
+            await write_text(workspace, "src.txt", "x")
+        await write_text(workspace, "docs/elsewhere.txt", "x")
     assert not (yard.root / "src.txt").exists()
 
 

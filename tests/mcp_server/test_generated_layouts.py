@@ -18,11 +18,12 @@ from mcp_server.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from mcp_server.fence.beneath import READ_FLAGS, Root
+from mcp_server.fence.beneath import Root
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.listing import Kind
-from mcp_server.fence.openers import Opener, open_by_kernel, open_by_walk
+from mcp_server.fence.openers import READ_FLAGS, Opener, open_by_kernel, open_by_walk
 from mcp_server.fence.workspace import Workspace
+from tests.mcp_server.conftest import write_text
 from tests.mcp_server.generated_trees import (
     DENIED,
     OUTSIDE,
@@ -55,7 +56,7 @@ REFUSALS: dict[Verdict, type[ServerError]] = {
     Verdict.LOOP: InvalidInputError,
 }
 
-pytestmark = pytest.mark.usefixtures("no_landlock")
+pytestmark = pytest.mark.usefixtures("no_landlock", "no_disk")
 
 
 def thousands(few: int, many: int) -> pytest.MarkDecorator:
@@ -63,9 +64,8 @@ def thousands(few: int, many: int) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def base(tmp_path: Path) -> Path:
     outside_of(tmp_path)
-    monkeypatch.setattr(os, "fsync", lambda fd: None)  # the disk's time, not the fence's
     return tmp_path
 
 
@@ -122,7 +122,7 @@ async def listed(workspace: Workspace, path: str) -> str:
 
 
 async def written(workspace: Workspace, path: str) -> str:
-    return (await workspace.write_text(path, "new")).path
+    return (await write_text(workspace, path, "new")).path
 
 
 Use = Callable[[Workspace, str], Awaitable[str]]
@@ -196,7 +196,12 @@ async def test_what_is_written_is_where_the_oracle_says_and_nothing_else_changes
                 after = read_from_disk(base)
                 if not isinstance(found, str):
                     answers = refusals(tree, path, expected, opener)
-                    if names_no_file(path) or expected.verdict is Verdict.DIRECTORY:
+                    texts = [node.target for node in tree.values() if isinstance(node, Link)]
+                    if (
+                        expected.verdict is Verdict.DIRECTORY
+                        or names_no_file(path)
+                        or any(components(text)[-1:] in ((), ("..",)) for text in texts)
+                    ):
                         answers.add(NotAFileError)
                     if DENIED in expected.place:
                         answers.add(PermissionDeniedError)

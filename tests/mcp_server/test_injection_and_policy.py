@@ -14,7 +14,7 @@ from mcp_server.errors import InvalidInputError, PermissionDeniedError, ServerEr
 from mcp_server.fence.grant import TOOL_NAMES, Grant
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
-from tests.mcp_server.conftest import SECRET, Yard
+from tests.mcp_server.conftest import SECRET, Yard, write_text
 from tests.mcp_server.layouts import snapshot, untouched
 from tests.mcp_server.operations import OPERATIONS, answer, called
 
@@ -154,5 +154,5 @@ async def test_a_denied_path_says_so_for_every_way_to_write_it(yard: Yard) -> No
             with pytest.raises(PermissionDeniedError):
                 await workspace.read_text(path)
             with pytest.raises(PermissionDeniedError):
-                await workspace.write_text(path, "")
+                await write_text(workspace, path, "")
     assert (yard.root / ".env").read_text() == SECRET

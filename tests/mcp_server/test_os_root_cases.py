@@ -13,7 +13,8 @@ from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opener, open_by_walk
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
-from tests.mcp_server.layouts import build, read, root_at, snapshot, write
+from tests.mcp_server.conftest import write_text
+from tests.mcp_server.layouts import build, read, root_at, snapshot
 from tests.mcp_server.operations import called
 
 Refusal = type[Exception] | None
@@ -139,35 +140,21 @@ def test_a_directory_is_opened_where_go_opens_it(
 
 
 @cases
-def test_a_file_is_made_where_go_makes_it_and_nothing_where_go_refuses(
-    tmp_path: Path, opener: Opener, case: Case
+@pytest.mark.parametrize("content", ["", "target content"], ids=["new", "replaced"])
+async def test_a_file_is_made_or_replaced_where_go_makes_it(
+    tmp_path: Path, opener: Opener, case: Case, content: str
 ) -> None:
-    directory = made(tmp_path, case)
-    before = snapshot(tmp_path)
-    with root_at(directory, opener) as root:
-        if case.refusal is None:
-            assert write(root, case.path, "new") == case.target
-            assert (directory / case.target).read_text() == "new"
-        else:
-            with pytest.raises((case.refusal, IsADirectoryError)):
-                write(root, case.path, "new")
-            assert snapshot(tmp_path) == before
-
-
-@cases
-async def test_the_workspace_decides_as_go_does(tmp_path: Path, opener: Opener, case: Case) -> None:
-    directory = made(tmp_path, case, content="target content")
+    directory = made(tmp_path, case, content=content)
     before = snapshot(tmp_path)
     async with Workspace.open(directory, Grant.full(), opener=opener) as workspace:
         if case.refusal is None:
-            assert (await workspace.read_text(case.path)).text == "target content"
-            assert (await workspace.write_text(case.path, "new")).path == case.target
+            assert (await write_text(workspace, case.path, "new")).path == case.target
             assert (directory / case.target).read_text() == "new"
             return
         for attempt in (
             lambda: workspace.read_text(case.path),
             lambda: workspace.list_directory(case.path),
-            lambda: workspace.write_text(case.path, "new"),
+            lambda: write_text(workspace, case.path, "new"),
         ):
             with pytest.raises(ServerError):
                 await attempt()

@@ -13,6 +13,7 @@ from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opener
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
+from tests.mcp_server.conftest import write_text
 from tests.mcp_server.layouts import build, read, root_at, snapshot
 from tests.mcp_server.operations import called
 
@@ -144,11 +145,11 @@ async def test_a_write_lands_where_decided_or_nowhere(
     before = snapshot(tmp_path)
     async with Workspace.open(directory, Grant.full(), opener=opener) as workspace:
         if isinstance(expected, str):
-            assert (await workspace.write_text(path, "new")).path == expected
+            assert (await write_text(workspace, path, "new")).path == expected
             assert (directory / expected).read_text() == "new"
             return
         with pytest.raises(expected):
-            await workspace.write_text(path, "new")
+            await write_text(workspace, path, "new")
     assert snapshot(tmp_path) == before
 
 

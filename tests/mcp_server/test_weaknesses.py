@@ -16,7 +16,7 @@ from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opener
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
-from tests.mcp_server.conftest import SECRET, Yard
+from tests.mcp_server.conftest import SECRET, Yard, write_text
 from tests.mcp_server.layouts import build, snapshot, untouched, with_doors
 from tests.mcp_server.operations import NOT_PATHS, OPERATIONS, answer
 
@@ -198,9 +198,9 @@ async def test_a_link_is_followed_by_no_change_of_mode(yard: Yard, doors: Worksp
     yard.write("src/app.py", "x").chmod(0o751)
     (yard.outside / "secret.txt").chmod(0o640)
     yard.link("inside", "src/app.py")
-    await doors.write_text("inside", "new")
+    await write_text(doors, "inside", "new")
     assert (yard.root / "src/app.py").stat().st_mode & 0o777 == 0o751
     for path in ("to-file", "chain", "absolute-to-file"):
         with pytest.raises(PathEscapeError):
-            await doors.write_text(path, "new")
+            await write_text(doors, path, "new")
     assert (yard.outside / "secret.txt").stat().st_mode & 0o777 == 0o640
