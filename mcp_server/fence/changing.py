@@ -231,8 +231,12 @@ class _Today:
         try:
             with directory_of(self._gate, path) as (directory, name):
                 return look(directory, name, _MAX_BYTES, self._deadline)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except (FileNotFoundError, NotADirectoryError, ConflictError):
+            return (
+                None  # nor is it there when another directory has taken the place of the one above
+            )
+        except OSError as error:
+            raise translated(error, path) from error
 
     def names(self, path: str) -> list[str]:
         with self._gate.root.open_parts(split(path), DIRECTORY_FLAGS) as directory:
