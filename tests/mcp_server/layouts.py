@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mcp_server.fence.beneath import Root
-from mcp_server.fence.openers import READ_FLAGS, Opener
+from mcp_server.fence.openers import READ_FLAGS, Opened, Opener, Parts
 from tests.mcp_server.conftest import Yard
 
 
@@ -92,3 +92,9 @@ def with_doors(yard: Yard) -> Yard:
     )
     build(yard.root, lines)
     return yard
+
+
+def follow_everything(root_fd: int, parts: Parts, flags: int) -> Opened:
+    """Open by name, with no check at all."""
+    path = "/".join(parts) or "."
+    return Opened(os.open(path, flags, dir_fd=root_fd), path)

@@ -24,6 +24,8 @@ from tests.mcp_server.conftest import Yard, write_text
 from tests.mcp_server.layouts import build, read, root_at, snapshot
 from tests.mcp_server.operations import OPERATIONS, Operation, answer, called
 
+pytestmark = pytest.mark.usefixtures("no_disk")
+
 ESCAPE, MISSING = PathEscapeError, FileNotFoundError
 NOT_A_DIRECTORY = NotADirectoryError
 Expected = str | type[Exception]
@@ -224,11 +226,11 @@ async def test_no_parameter_takes_a_nul(yard: Yard, operation: Operation) -> Non
 @pytest.mark.skipif("move_path" not in TOOLS, reason="there is no move_path yet")
 @pytest.mark.parametrize(("ends", "is_done"), MOVES.items(), ids=str)
 async def test_a_move_is_done_or_refused_as_cap_std_does(
-    tmp_path: Path, opener: Opener, ends: tuple[str, str], is_done: bool
+    tmp_path: Path, ends: tuple[str, str], is_done: bool
 ) -> None:
     directory = build(tmp_path / "root", COLOURS)
     before = snapshot(tmp_path)
-    async with Workspace.open(directory, Grant.full(), opener=opener) as workspace:
+    async with Workspace.open(directory, Grant.full()) as workspace:
         arguments = dict(zip(("source", "destination"), ends, strict=True))
         said = await called(workspace, "move_path", arguments)
     assert isinstance(said, ServerError) is not is_done, said

@@ -23,7 +23,7 @@ from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import SECRET, Yard, write_text
 from tests.mcp_server.layouts import untouched
 
-pytestmark = pytest.mark.usefixtures("no_landlock")  # the first lock alone
+pytestmark = pytest.mark.usefixtures("no_landlock", "no_disk")  # the first lock alone
 
 
 def then(way: Opener, act: Callable[[], object]) -> Opener:

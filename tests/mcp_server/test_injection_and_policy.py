@@ -18,6 +18,8 @@ from tests.mcp_server.conftest import SECRET, Yard, write_text
 from tests.mcp_server.layouts import snapshot, untouched
 from tests.mcp_server.operations import OPERATIONS, answer, called
 
+pytestmark = pytest.mark.usefixtures("no_disk")
+
 OPTIONS = (
     "-X", "-x", "--help", "--version", "--files", "-f", "--file", "-e", "--", "-", "--pcre2",
     "-X sh -c 'touch $MARK'", "--exec=touch $MARK", "-exec touch $MARK ;", "--pre=$SCRIPT",

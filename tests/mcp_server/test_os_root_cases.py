@@ -102,6 +102,7 @@ CONSISTENT = (
     ("symlink to dir ends in slash", ("dir/f", "link => dir/"), "link", "f"),
 )
 
+pytestmark = pytest.mark.usefixtures("no_disk")
 cases = pytest.mark.parametrize("case", CASES, ids=str)
 
 
@@ -220,29 +221,27 @@ def test_a_file_is_no_root(tmp_path: Path, opener: Opener) -> None:
 @cases
 @pytest.mark.skipif("delete_path" not in TOOLS, reason="there is no delete_path yet")
 async def test_a_delete_takes_the_link_and_never_what_it_leads_to(
-    tmp_path: Path, opener: Opener, case: Case
+    tmp_path: Path, case: Case
 ) -> None:
     """TestRootRemoveFile."""
     directory = made(tmp_path, case, content="target content")
     expected = snapshot(tmp_path)
     if case.refusal is None or case.last_link:
         del expected[f"ROOT/{case.last_link or case.target}"]
-    async with Workspace.open(directory, Grant.full(), opener=opener) as workspace:
+    async with Workspace.open(directory, Grant.full()) as workspace:
         said = await called(workspace, "delete_path", {"path": case.path})
     assert snapshot(tmp_path) == expected, said
 
 
 @cases
 @pytest.mark.skipif("move_path" not in TOOLS, reason="there is no move_path yet")
-async def test_a_move_takes_the_link_and_never_what_it_leads_to(
-    tmp_path: Path, opener: Opener, case: Case
-) -> None:
+async def test_a_move_takes_the_link_and_never_what_it_leads_to(tmp_path: Path, case: Case) -> None:
     """TestRootRenameFrom."""
     directory = made(tmp_path, case, content="target content")
     expected = snapshot(tmp_path)
     if case.refusal is None or case.last_link:
         expected["ROOT/moved"] = expected.pop(f"ROOT/{case.last_link or case.target}")
-    async with Workspace.open(directory, Grant.full(), opener=opener) as workspace:
+    async with Workspace.open(directory, Grant.full()) as workspace:
         arguments = {"source": case.path, "destination": "moved"}
         said = await called(workspace, "move_path", arguments)
     assert snapshot(tmp_path) == expected, said
@@ -251,11 +250,11 @@ async def test_a_move_takes_the_link_and_never_what_it_leads_to(
 @cases
 @pytest.mark.skipif("make_directory" not in TOOLS, reason="there is no make_directory yet")
 async def test_a_directory_is_made_where_go_makes_it_or_not_at_all(
-    tmp_path: Path, opener: Opener, case: Case
+    tmp_path: Path, case: Case
 ) -> None:
     """TestRootMkdir."""
     directory = made(tmp_path, case)
-    async with Workspace.open(directory, Grant.full(), opener=opener) as workspace:
+    async with Workspace.open(directory, Grant.full()) as workspace:
         before = snapshot(tmp_path)
         said = await called(workspace, "make_directory", {"path": case.path})
     made_now = snapshot(tmp_path).keys() - before.keys()

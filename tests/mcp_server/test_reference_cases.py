@@ -17,6 +17,8 @@ from tests.mcp_server.conftest import write_text
 from tests.mcp_server.layouts import build, read, root_at, snapshot
 from tests.mcp_server.operations import called
 
+pytestmark = pytest.mark.usefixtures("no_disk")
+
 ALLOWED, ESCAPE, MISSING = "text", PathEscapeError, FileNotFoundError
 Expected = str | type[Exception]
 

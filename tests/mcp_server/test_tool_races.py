@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.errors import PermissionDeniedError, ServerError
+from mcp_server.errors import PathEscapeError, PermissionDeniedError, ServerError
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opened, Opener, Parts
 from mcp_server.fence.workspace import Workspace
@@ -24,7 +24,7 @@ from tests.mcp_server.exchange import (
     needs_exchange,
     with_traps,
 )
-from tests.mcp_server.layouts import untouched
+from tests.mcp_server.layouts import follow_everything, untouched
 from tests.mcp_server.operations import OPERATIONS, answer
 
 pytestmark = [needs_exchange, pytest.mark.usefixtures("no_disk")]
@@ -107,12 +107,6 @@ def assert_raced(seen: Counter[str]) -> None:
     assert done == {operation.tool for operation in OPERATIONS}, seen
 
 
-def follow_everything(root_fd: int, parts: Parts, flags: int) -> Opened:
-    """Open by name, with no check at all."""
-    path = "/".join(parts) or "."
-    return Opened(os.open(path, flags, dir_fd=root_fd), path)
-
-
 @lasting(1, 15)
 async def test_landlock_alone_lets_no_operation_out_while_its_path_is_exchanged(
     yard: Yard, refill: Refill, race_s: float
@@ -158,7 +152,7 @@ def check_then_open(root: Path) -> Opener:
     def opened(root_fd: int, parts: Parts, flags: int) -> Opened:
         path = os.path.realpath(root.joinpath(*parts))
         if not f"{path}/".startswith(f"{root}/"):
-            raise PermissionError
+            raise PathEscapeError("access denied")
         return Opened(os.open(root.joinpath(*parts), flags), "/".join(parts) or ".")
 
     return opened
