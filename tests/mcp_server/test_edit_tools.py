@@ -127,7 +127,7 @@ async def test_a_file_that_may_not_be_read_is_not_quoted_in_errors(yard: Yard) -
 async def test_a_file_does_not_grow_over_its_limit(yard: Yard) -> None:
     grant = Grant.full().model_copy(update={"limits": Limits(file_bytes=30)})
     async with Workspace.open(yard.root, grant) as workspace:
-        with pytest.raises(LimitError, match="would have 34 bytes; at most 30"):
+        with pytest.raises(LimitError, match="has 34 bytes; at most 30"):
             await call(workspace, "edit_file", **one("src/app.py", "1", "1234567890"))
     assert (yard.root / "src/app.py").read_text() == APP
 
@@ -169,9 +169,7 @@ async def test_no_edit_is_made_when_one_fails(yard: Yard, workspace: Workspace) 
     assert (yard.root / "docs/guide.md").read_text() == "# Guide\n\nRun main.\n"
 
 
-async def test_edits_that_cancel_each_other_show_no_diff(
-    yard: Yard, workspace: Workspace
-) -> None:
+async def test_edits_that_cancel_each_other_show_no_diff(yard: Yard, workspace: Workspace) -> None:
     edits = [one("src/app.py", "1", "2"), one("src/app.py", "2", "1")]
     assert await call(workspace, "apply_edits", edits=edits) == (
         f"2 edits in 1 file made.\nsrc/app.py · edited · sha256 {sha(APP)[:12]}"

@@ -89,7 +89,8 @@ def test_places_that_look_the_same_are_not_told_apart_by_their_line_endings() ->
 
 def test_a_line_end_is_never_torn_apart() -> None:
     assert "ends between CR and LF" in refusal("a\r\nb\r\n", "a\r")
-    assert changed("a\r\nb\r\n", "\nb\r\n", "\n") == "a\r\n"
+    assert changed("a\r\nb\r\nc", "\nb\r\n", "") == "ac"
+    assert changed("a\r\nb\r\n", "a\r\nb", "x") == "x\r\n"
     assert "not in" in refusal("a\r\nb\r\n", "\r", "x")
 
 

@@ -236,6 +236,9 @@ def test_every_tool_is_in_the_order_of_the_grant_and_described_for_a_model() -> 
                 "minimum",
                 "maximum",
                 "minLength",
+                "items",
+                "minItems",
+                "maxItems",
             }
             assert field["description"]
             assert isinstance(field["type"], str)
