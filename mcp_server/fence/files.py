@@ -4,6 +4,8 @@ import codecs
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mcp_server.errors import (
@@ -13,9 +15,12 @@ from mcp_server.errors import (
 )
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.disk import read_at_most
+from mcp_server.fence.finding import FoundNames, Names, find_names
 from mcp_server.fence.gate import Gate
 from mcp_server.fence.listing import Listing, list_tree
-from mcp_server.fence.search import MAX_SEARCHED_BYTES, Query, Ripgrep, SearchResult
+from mcp_server.fence.openers import Opened
+from mcp_server.fence.ripgrep import Ripgrep
+from mcp_server.fence.search import MAX_SEARCHED_BYTES, FileCounts, Query, Search, SearchResult
 from mcp_server.fence.seen import Seen
 from mcp_server.text import shown
 
@@ -51,17 +56,32 @@ class Files:
 
     def list(self, path: str, depth: int, deadline: Deadline) -> Listing:
         """List a directory, `depth` levels deep."""
-        with self._gate.opened(path, "Directory", deadline) as opened:
-            if not stat.S_ISDIR(os.fstat(opened.fd).st_mode):
-                raise NotAFileError(
-                    f"Path {shown(path)} is a file, not a directory. Read it with read_file."
-                )
+        with self._directory(path, deadline) as opened:
             return list_tree(opened, depth, grant=self._gate.grant, deadline=deadline)
 
     def search(self, query: Query, ripgrep: Ripgrep, deadline: Deadline) -> SearchResult:
         """Search a directory or one file."""
         with self._gate.opened(query.path, "Path", deadline) as opened:
-            return ripgrep.search(opened, query, grant=self._gate.grant, deadline=deadline)
+            return Search(ripgrep, opened, query, self._gate.grant, deadline).lines()
+
+    def count(self, query: Query, ripgrep: Ripgrep, deadline: Deadline) -> FileCounts:
+        """Count matches in the files of a directory, or in one file."""
+        with self._gate.opened(query.path, "Path", deadline) as opened:
+            return Search(ripgrep, opened, query, self._gate.grant, deadline).counts()
+
+    def find(self, names: Names, ripgrep: Ripgrep, deadline: Deadline) -> FoundNames:
+        """Find files below a directory by their names."""
+        with self._directory(names.path, deadline) as opened:
+            return find_names(ripgrep, opened, names, grant=self._gate.grant, deadline=deadline)
+
+    @contextmanager
+    def _directory(self, path: str, deadline: Deadline) -> Iterator[Opened]:
+        with self._gate.opened(path, "Directory", deadline) as opened:
+            if not stat.S_ISDIR(os.fstat(opened.fd).st_mode):
+                raise NotAFileError(
+                    f"Path {shown(path)} is a file, not a directory. Read it with read_file."
+                )
+            yield opened
 
 
 def whole_content(fd: int, path: str, limit: int, deadline: Deadline) -> bytes:

@@ -23,13 +23,15 @@ from mcp_server.fence.changing import Changer, ChangeRequest
 from mcp_server.fence.confinement import Confinement, Status
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.files import Files, TextFile
+from mcp_server.fence.finding import FoundNames, Names
 from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import Call, Selection
 from mcp_server.fence.listing import Listing
 from mcp_server.fence.openers import Opener
-from mcp_server.fence.search import Query, Ripgrep, SearchResult, find_ripgrep
+from mcp_server.fence.ripgrep import Ripgrep, find_ripgrep
+from mcp_server.fence.search import FileCounts, Query, SearchResult
 from mcp_server.fence.seen import Seen
 from mcp_server.fence.undoing import Undone
 from mcp_server.settings import JournalSettings
@@ -185,6 +187,14 @@ class Workspace:
         return await self._run(
             lambda deadline: self._changer.undo(selection, caller, deadline, force=force)
         )
+
+    async def count_matches(self, query: Query) -> FileCounts:
+        """Count the matches in each file; raises what `search` raises."""
+        return await self._run(lambda deadline: self._files.count(query, self._ripgrep, deadline))
+
+    async def find_files(self, names: Names) -> FoundNames:
+        """Find files by name."""
+        return await self._run(lambda deadline: self._files.find(names, self._ripgrep, deadline))
 
     async def close(self) -> None:
         """Stop the work that nobody can wait for any more, and close the root."""

@@ -1,13 +1,30 @@
-"""`grep`: lines that match a pattern, by path and line."""
+"""`grep`: lines that match a pattern, by path and line; or the files they are in."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from mcp_server.fence.changes import Caller
-from mcp_server.fence.search import Match, Query, SearchResult
+from mcp_server.fence.rows import Match, near_matches
+from mcp_server.fence.search import FileCounts, Query, SearchResult
 from mcp_server.fence.workspace import Workspace
-from mcp_server.text import counted, printable_line, printable_name, quoted, rows_that_fit, shown
+from mcp_server.text import (
+    MAX_ANSWER_BYTES,
+    counted,
+    printable_line,
+    printable_name,
+    quoted,
+    rows_that_fit,
+    shown,
+)
 from mcp_server.tools.tool import DirectoryPath, Tool, ToolArguments
+
+_SHORT_CHARS = 160
+"""Characters of a line when the answer would be too large otherwise."""
 
 
 class Grep(ToolArguments):
@@ -18,11 +35,17 @@ class Grep(ToolArguments):
     path: DirectoryPath = "."
     """Directory or file to search, relative to the workspace root."""
     glob: str | SkipJsonSchema[None] = None
-    """Search only files that match, such as '*.py', 'docs/**/*.md' or '!*.lock'."""
+    """Only files that match, such as '*.{ts,tsx}', 'docs/**/*.md' (from path) or '!*.lock'."""
     ignore_case: bool = False
     """Match without regard to case."""
     literal: bool = False
     """Take the pattern as plain text."""
+    context: int = Field(default=0, ge=0, le=20)
+    """Lines to show around each match."""
+    limit: Annotated[int, Field(ge=1)] | SkipJsonSchema[None] = None
+    """Most matches, or files, to show."""
+    output: Literal["lines", "files", "count"] = "lines"
+    """Show matching lines, paths of files with matches, or matches per file."""
 
     async def call(self, workspace: Workspace, caller: Caller) -> str:
         """Search and show the matches."""
@@ -32,38 +55,107 @@ class Grep(ToolArguments):
             glob=self.glob,
             ignore_case=self.ignore_case,
             literal=self.literal,
+            context=self.context,
+            limit=self.limit,
         )
-        return show_matches(self.pattern, await workspace.search(query))
+        if self.output == "lines":
+            return show_matches(query, await workspace.search(query))
+        counts = await workspace.count_matches(query)
+        return show_files(query, counts, "{path}" if self.output == "files" else "{path}:{count}")
 
 
 GREP = Tool(
     name="grep",
     title="Search in files",
     description=(
-        "Find lines in files by a regular expression, with ripgrep: as 'path:line:text', sorted by "
-        "path. Files that .gitignore names, binary files and files over 100 MB are left out. When "
-        "there are too many matches, the last line says how many are missing."
+        "Find lines in files by a regular expression, with ripgrep: as 'path:line:text', lines "
+        "around them as 'path-line-text', sorted by path. Files that .gitignore names, binary "
+        "files and files over 100 MB are left out. When there are too many matches, the last line "
+        "says how many are missing."
     ),
     arguments=Grep,
     is_read_only=True,
 )
 
 
-def show_matches(pattern: str, result: SearchResult) -> str:
-    """Return the matches as text; the last line says how many do not fit."""
+def show_matches(query: Query, result: SearchResult) -> str:
+    """Return the matches as text; the last lines say what does not fit."""
     if not result.matches:
-        return f"No matches for {quoted(pattern)} under {shown(result.path)}."
-    rows = rows_that_fit(map(_row, result.matches))
-    files = counted(len({match.path for match in result.matches[: len(rows)]}), "file")
-    header = f"{counted(len(rows), 'match', 'matches')} in {files}"
-    missing = result.left_out + len(result.matches) - len(rows)
-    if result.is_complete and not missing:
-        return "\n".join([header, *rows])
-    at_least = "" if result.is_complete else "at least "
-    left_out = counted(missing, "more match", "more matches")
-    footer = f"… {at_least}{left_out} left out; narrow by path or glob."
-    return "\n".join([header, *rows, footer])
+        return _nothing(query, result.path)
+    page = _fitting(result.matches, query.context)
+    files = counted(len({line.path for line in page.matches}), "file")
+    header = f"{counted(len(page.matches), 'match', 'matches')} in {files}"
+    given = sum(not line.is_context for line in result.matches)
+    missing = result.left_out + given - len(page.matches)
+    return "\n".join([header, *page.rows, *page.notes, *_footer(missing, "match", "matches")])
 
 
-def _row(match: Match) -> str:
-    return f"{printable_name(match.path)}:{match.line}:{printable_line(match.text)}"
+def show_files(query: Query, found: FileCounts, form: str) -> str:
+    """Return the files as text, each in the `form`; the last line says how many do not fit."""
+    if not found.files:
+        return _nothing(query, found.path)
+    rows = rows_that_fit(
+        form.format(path=printable_name(path), count=count) for path, count in found.counts
+    )
+    header = f"{counted(found.total, 'match', 'matches')} in {counted(found.files, 'file')}"
+    return "\n".join([header, *rows, *_footer(found.files - len(rows), "file", "files")])
+
+
+def _nothing(query: Query, path: str) -> str:
+    return f"No matches for {quoted(query.pattern)} under {shown(path)}."
+
+
+def _footer(missing: int, one: str, more: str) -> Iterator[str]:
+    if missing:
+        left_out = counted(missing, f"more {one}", f"more {more}")
+        yield f"… {left_out} left out; narrow by path or glob."
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What of a result fits into one answer."""
+
+    rows: list[str]
+    matches: list[Match]
+    notes: list[str]
+    """What was shortened for it."""
+
+
+def _fitting(lines: Sequence[Match], context: int) -> _Page:
+    """Return the lines with less context, then shorter, then fewer, until they fit."""
+    for less in _halved(context):
+        notes = [] if less == context else [f"… context cut to {less} to fit."]
+        page = _page(near_matches(lines, less), with_gaps=context > 0, notes=notes)
+        if sum(len(row.encode(errors="replace")) + 1 for row in page.rows) <= MAX_ANSWER_BYTES:
+            return page
+    matches = near_matches(lines, 0)
+    short = [replace(line, text=_cut(line.text)) for line in matches]
+    rows = rows_that_fit(map(_row, short))
+    notes = ["… context left out to fit."] if context else []
+    if short != matches:
+        notes.append(f"… lines cut at {_SHORT_CHARS} characters to fit.")
+    return _Page(rows, matches[: len(rows)], notes)
+
+
+def _halved(context: int) -> Iterator[int]:
+    while context:
+        yield context
+        context //= 2
+    yield 0
+
+
+def _page(lines: list[Match], *, with_gaps: bool, notes: list[str]) -> _Page:
+    rows = [_row(line) for line in lines[:1]]
+    for before, line in pairwise(lines):
+        is_near = before.path == line.path and before.line + 1 == line.line
+        rows += [_row(line)] if is_near or not with_gaps else ["--", _row(line)]
+    return _Page(rows, [line for line in lines if not line.is_context], notes)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHORT_CHARS else text[:_SHORT_CHARS] + "…"
+
+
+def _row(line: Match) -> str:
+    mark = "-" if line.is_context else ":"
+    return f"{printable_name(line.path)}{mark}{line.line}{mark}{printable_line(line.text)}"

@@ -7,6 +7,7 @@ from mcp_server.fence.grant import ToolName
 from mcp_server.tools.apply_edits import APPLY_EDITS
 from mcp_server.tools.delete_path import DELETE_PATH
 from mcp_server.tools.edit_file import EDIT_FILE
+from mcp_server.tools.find_files import FIND_FILES
 from mcp_server.tools.grep import GREP
 from mcp_server.tools.list_directory import LIST_DIRECTORY
 from mcp_server.tools.make_directory import MAKE_DIRECTORY
@@ -24,6 +25,7 @@ TOOLS: Mapping[ToolName, Tool] = MappingProxyType(
             EDIT_FILE,
             APPLY_EDITS,
             LIST_DIRECTORY,
+            FIND_FILES,
             GREP,
             MAKE_DIRECTORY,
             MOVE_PATH,

@@ -20,7 +20,8 @@ from mcp_server.errors import (
 from mcp_server.fence import search
 from mcp_server.fence import workspace as workspace_module
 from mcp_server.fence.grant import Grant, Limits
-from mcp_server.fence.search import Query, find_ripgrep
+from mcp_server.fence.ripgrep import find_ripgrep
+from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import SECRET, Yard
 
