@@ -6,8 +6,11 @@ arguments can be refused. Results are plain text (docs/decisions/0003-plain-text
 
 import itertools
 import logging
+import os
+from base64 import b64encode
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from urllib.parse import quote
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
@@ -28,7 +31,7 @@ from mcp_server.fence.changes import Caller
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import outgoing, printable_name, quoted, without_host_paths
 from mcp_server.tools.registry import TOOLS
-from mcp_server.tools.tool import Tool
+from mcp_server.tools.tool import Answer, Tool
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ def create_server(workspace: Workspace) -> Server[Any]:
             _check_calls(next(numbers), workspace)
             tool = _chosen(params.name, workspace)
             arguments = tool.parse(params.arguments or {})
-            return _result(await arguments.call(workspace, _caller(context)))
+            return _result(*_contents(await arguments.call(workspace, _caller(context))))
         except Exception as error:  # the edge: `translate` logs what is not ours and hides it
             return translate(error, workspace)
 
@@ -89,7 +92,7 @@ def translate(error: Exception, workspace: Workspace) -> types.CallToolResult:
     """
     message = outgoing(without_host_paths(str(error), workspace.root_names))
     if isinstance(error, _FOR_THE_CALLER):
-        return _result(message, is_error=True)
+        return _result(_text(message), is_error=True)
     if isinstance(error, UnavailableError):
         logger.error("unavailable: %s", error, exc_info=error.__cause__)
         raise MCPError(code=types.INTERNAL_ERROR, message=message) from error
@@ -155,7 +158,24 @@ def _described(tool: Tool) -> types.Tool:
     )
 
 
-def _result(text: str, *, is_error: bool = False) -> types.CallToolResult:
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=outgoing(text))], is_error=is_error
+def _contents(answer: Answer) -> list[types.ContentBlock]:
+    if isinstance(answer, str):
+        return [_text(answer)]
+    encoded = b64encode(answer.content).decode()
+    if answer.mime.startswith("image/"):
+        return [
+            _text(answer.text),
+            types.ImageContent(type="image", data=encoded, mime_type=answer.mime),
+        ]
+    document = types.BlobResourceContents(
+        uri=f"workspace:///{quote(os.fsencode(answer.path))}", mime_type=answer.mime, blob=encoded
     )
+    return [_text(answer.text), types.EmbeddedResource(type="resource", resource=document)]
+
+
+def _text(text: str) -> types.TextContent:
+    return types.TextContent(type="text", text=outgoing(text))
+
+
+def _result(*contents: types.ContentBlock, is_error: bool = False) -> types.CallToolResult:
+    return types.CallToolResult(content=list(contents), is_error=is_error)

@@ -98,6 +98,8 @@ class Limits(BaseModel):
     """Entries in one listing."""
     file_bytes: Count = 10_000_000
     """Bytes of a file that is read as a whole or written: it is held in memory."""
+    media_bytes: Count = 700_000
+    """Bytes of a picture or PDF that is shown: base64 adds a third, and hosts cut at 1 MiB."""
     call_s: float = Field(default=30, gt=0, strict=True, allow_inf_nan=False)
     """Seconds of one call: hosts give up after 60."""
     calls: Count | None = None

@@ -1,9 +1,12 @@
 """List a directory tree by descriptor, showing only what the grant lets a caller reach."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from heapq import nsmallest
+from itertools import chain, islice
+from operator import itemgetter
 
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.grant import Grant
@@ -45,6 +48,8 @@ class Listing:
     left_out: int
     is_complete: bool
     """Whether `left_out` is exact: a very large tree is not counted to its end."""
+    depth: int
+    """The levels that were listed."""
 
 
 def list_tree(opened: Opened, depth: int, *, grant: Grant, deadline: Deadline) -> Listing:
@@ -62,7 +67,7 @@ def list_tree(opened: Opened, depth: int, *, grant: Grant, deadline: Deadline) -
         if len(entries) < grant.limits.entries:
             entries.append(entry)
     left_out = min(counted, MAX_COUNTED) - len(entries)
-    return Listing(opened.path, tuple(entries), left_out, counted <= MAX_COUNTED)
+    return Listing(opened.path, tuple(entries), left_out, counted <= MAX_COUNTED, depth)
 
 
 def visible_names(opened: Opened, grant: Grant, deadline: Deadline) -> Iterator[str]:
@@ -83,15 +88,26 @@ def _walk(opened: Opened, depth: int, grant: Grant, deadline: Deadline) -> Itera
 
 
 def _visible(opened: Opened, grant: Grant, deadline: Deadline) -> Iterator[tuple[str, Entry]]:
+    """Yield name and entry in order, in a directory of any size the first `MAX_COUNTED` and one."""
     # Given a descriptor, scandir stats by descriptor too; given a name it would follow a swap.
     with os.scandir(opened.fd) as found:
-        inside = sorted(found, key=lambda each: each.name)
-        for count, each in enumerate(inside):
-            if count % _CHECKED_EVERY == 0:
-                deadline.check()
-            entry = _judged(each, opened, grant)
-            if entry is not None:
-                yield each.name, entry
+        judged = _checked(found, opened, grant, deadline)
+        first = list(islice(judged, MAX_COUNTED + 1))
+        if len(first) > MAX_COUNTED:
+            yield from nsmallest(MAX_COUNTED + 1, chain(first, judged), key=itemgetter(0))
+        else:
+            yield from sorted(first, key=itemgetter(0))
+
+
+def _checked(
+    found: Iterable[os.DirEntry[str]], directory: Opened, grant: Grant, deadline: Deadline
+) -> Iterator[tuple[str, Entry]]:
+    for count, each in enumerate(found):
+        if count % _CHECKED_EVERY == 0:
+            deadline.check()
+        entry = _judged(each, directory, grant)
+        if entry is not None:
+            yield each.name, entry
 
 
 def _judged(found: os.DirEntry[str], directory: Opened, grant: Grant) -> Entry | None:
@@ -99,7 +115,7 @@ def _judged(found: os.DirEntry[str], directory: Opened, grant: Grant) -> Entry |
     path = join(directory.path, found.name)
     try:
         if found.is_symlink():
-            return _judged_link(path, os.readlink(found.name, dir_fd=directory.fd), grant)
+            return judged_link(path, os.readlink(found.name, dir_fd=directory.fd), grant)
         if found.is_dir(follow_symlinks=False):
             return Entry(path, Kind.DIRECTORY) if grant.may_list(path) else None
         if not grant.may_read(path):
@@ -111,7 +127,8 @@ def _judged(found: os.DirEntry[str], directory: Opened, grant: Grant) -> Entry |
         return None
 
 
-def _judged_link(path: str, target: str, grant: Grant) -> Entry | None:
+def judged_link(path: str, target: str, grant: Grant) -> Entry | None:
+    """Return what is shown of the link at `path`, or None if it is out of the caller's reach."""
     if grant.denies(path):
         return None
     aim = aim_of(path, target)

@@ -8,7 +8,7 @@ same user.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,13 +16,21 @@ from typing import Self, TypeVar
 
 import anyio
 
-from mcp_server.errors import InvalidInputError, PermissionDeniedError, UnavailableError
+from mcp_server.errors import (
+    InvalidInputError,
+    LimitError,
+    NotFoundError,
+    PermissionDeniedError,
+    ServerError,
+    UnavailableError,
+)
 from mcp_server.fence.beneath import Root
 from mcp_server.fence.changes import Caller, Outcome
 from mcp_server.fence.changing import Changer, ChangeRequest
 from mcp_server.fence.confinement import Confinement, Status
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.files import Files, TextFile
+from mcp_server.fence.facts import PathFacts
+from mcp_server.fence.files import Files
 from mcp_server.fence.finding import FoundNames, Names
 from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant
@@ -30,6 +38,7 @@ from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import Call, Selection
 from mcp_server.fence.listing import Listing
 from mcp_server.fence.openers import Opener
+from mcp_server.fence.reading import OtherFile, TextFile
 from mcp_server.fence.ripgrep import Ripgrep, find_ripgrep
 from mcp_server.fence.search import FileCounts, Query, SearchResult
 from mcp_server.fence.seen import Seen
@@ -151,6 +160,30 @@ class Workspace:
         What is returned should be small: it is all that is kept of the file.
         """
         return await self._run(lambda deadline: view(self._files.read(path, deadline)))
+
+    async def view_file(
+        self, path: str, view: Callable[[TextFile | OtherFile], ResultT]
+    ) -> ResultT:
+        """Read a file, whatever it is, and return what `view` makes of it, off the event loop."""
+        return await self._run(lambda deadline: view(self._files.read_any(path, deadline)))
+
+    async def view_files(
+        self, paths: Iterable[str], view: Callable[[TextFile | OtherFile], ResultT]
+    ) -> list[ResultT | ServerError]:
+        """Return for each file what `view` makes of it, or what is wrong with its path."""
+
+        def each(path: str, deadline: Deadline) -> ResultT | ServerError:
+            deadline.check()
+            try:
+                return view(self._files.read_any(path, deadline))
+            except (InvalidInputError, NotFoundError, LimitError) as error:
+                return error
+
+        return await self._run(lambda deadline: [each(path, deadline) for path in paths])
+
+    async def file_info(self, path: str) -> PathFacts:
+        """Tell what is at a path."""
+        return await self._run(lambda deadline: self._files.facts(path, deadline))
 
     async def list_directory(self, path: str, *, depth: int = 1) -> Listing:
         """List a directory, `depth` levels deep."""

@@ -43,8 +43,14 @@ def show_listing(listing: Listing) -> str:
         return "\n".join([header, *rows])
     at_least = "" if listing.is_complete else "at least "
     left_out = counted(missing, "more entry", "more entries")
-    footer = f"… {at_least}{left_out} left out; list a subdirectory or take a smaller depth."
+    footer = f"… {at_least}{left_out} left out; {_advice(listing)}."
     return "\n".join([header, *rows, footer])
+
+
+def _advice(listing: Listing) -> str:
+    if listing.depth > 1:
+        return "list a subdirectory or take a smaller depth"
+    return "name some of them with find_files, such as glob='a*'"
 
 
 def _row(entry: Entry) -> str:

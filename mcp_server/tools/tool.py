@@ -4,7 +4,7 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -38,14 +38,29 @@ DirectoryPath = Annotated[str, AfterValidator(lambda path: "." if path == "/" el
 """A path where '/' can only mean the root of the workspace."""
 
 
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A picture or document, as the bytes that it is, with a line of text about it."""
+
+    text: str
+    path: str
+    """Canonical and relative to the root."""
+    mime: str
+    content: bytes = field(repr=False)
+
+
+Answer = str | Media
+"""What a call gives."""
+
+
 class ToolArguments(BaseModel, ABC):
     """The arguments of one tool; the line under each field is its description for the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @abstractmethod
-    async def call(self, workspace: Workspace, caller: Caller) -> str:
-        """Do what was asked, on behalf of `caller`, and return the text that it reads.
+    async def call(self, workspace: Workspace, caller: Caller) -> Answer:
+        """Do what was asked, on behalf of `caller`, and return what it reads.
 
         Raises:
             ServerError: the call cannot be done; the message says why and what to do.
