@@ -39,26 +39,29 @@ class Rows:
         self._paths = paths
         self._chars = chars
         self._left = limit
+        self._is_full = False
         self._row = _Row(chars)
         self.lines: list[Match] = []
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece of the output."""
-        if self._left == 0:
-            return
         *ends, rest = chunk.split(b"\n")
         for end in ends:
+            if self._is_full:
+                return
             self._row.take(end)
-            self._add(self._row)
-            self._row = _Row(self._chars)
+            if self._row.is_in_name:  # a name can hold what ends a line
+                self._row.take(b"\n")
+            else:
+                self._add(self._row)
+                self._row = _Row(self._chars)
         self._row.take(rest)
 
     def _add(self, row: "_Row") -> None:
-        path = self._paths.get(row.name)
-        if path is None or self._left == 0:
-            return
-        self._left -= not row.is_context
-        self.lines.append(Match(path, row.line, row.text(), row.is_context))
+        self._is_full = not row.is_context and self._left == 0
+        if not self._is_full and row.name in self._paths:
+            self._left -= not row.is_context
+            self.lines.append(Match(self._paths[row.name], row.line, row.text(), row.is_context))
 
 
 class _Row:
@@ -76,6 +79,11 @@ class _Row:
         self.name = b""
         self.line = 0
         self.is_context = False
+
+    @property
+    def is_in_name(self) -> bool:
+        """Whether the NUL that ends the name has not come yet."""
+        return not self._has_head and b"\0" not in self._raw
 
     def take(self, part: bytes) -> None:
         if not self._has_head:

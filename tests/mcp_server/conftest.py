@@ -14,13 +14,14 @@ from mcp_server.fence.changes import Caller, Change
 from mcp_server.fence.changing import Changer
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.gate import Gate
-from mcp_server.fence.grant import Grant
+from mcp_server.fence.grant import Grant, ToolName
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.openers import Opener, open_by_kernel, open_by_walk
 from mcp_server.fence.seen import Seen
 from mcp_server.fence.workspace import Workspace
 from mcp_server.fence.writing import WriteFile
 from mcp_server.settings import JournalSettings
+from mcp_server.tools.registry import TOOLS
 
 SECRET = "the secret outside"
 
@@ -120,3 +121,10 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     finally:
         os.close(fd)
     return way
+
+
+async def call(workspace: Workspace, name: ToolName, **arguments: object) -> str:
+    """Call a tool and return its answer, which is text."""
+    answer = await TOOLS[name].parse(arguments).call(workspace, Caller())
+    assert isinstance(answer, str)
+    return answer

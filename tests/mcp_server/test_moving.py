@@ -20,8 +20,7 @@ from mcp_server.fence.grant import Grant, Limits
 from mcp_server.fence.ledger import Selection
 from mcp_server.fence.openers import Opener
 from mcp_server.fence.workspace import Workspace
-from mcp_server.tools.registry import TOOLS
-from tests.mcp_server.conftest import Yard
+from tests.mcp_server.conftest import Yard, call
 
 Attempts = list[Callable[[], Awaitable[str]]]
 
@@ -33,17 +32,15 @@ async def workspace(yard: Yard, opener: Opener) -> AsyncIterator[Workspace]:
 
 
 async def make(workspace: Workspace, path: str) -> str:
-    return await TOOLS["make_directory"].parse({"path": path}).call(workspace, Caller())
+    return await call(workspace, "make_directory", path=path)
 
 
 async def move(workspace: Workspace, source: str, destination: str) -> str:
-    arguments = {"source": source, "destination": destination}
-    return await TOOLS["move_path"].parse(arguments).call(workspace, Caller())
+    return await call(workspace, "move_path", source=source, destination=destination)
 
 
 async def delete(workspace: Workspace, path: str, *, recursive: bool = False) -> str:
-    arguments = {"path": path, "recursive": recursive}
-    return await TOOLS["delete_path"].parse(arguments).call(workspace, Caller())
+    return await call(workspace, "delete_path", path=path, recursive=recursive)
 
 
 def tree(yard: Yard) -> dict[str, tuple[int, bytes]]:

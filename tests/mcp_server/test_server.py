@@ -2,6 +2,7 @@
 
 import logging
 import os
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -197,3 +198,23 @@ async def test_a_bug_is_logged_with_its_traceback_and_generic_outside(
     (record,) = (record for record in caplog.records if record.levelno == logging.ERROR)
     assert record.exc_info is not None
     assert SECRET in str(record.exc_info[1])
+
+
+async def test_pictures_and_documents_travel_as_what_they_are(yard: Yard) -> None:
+    picture, document = b"GIF89a\x01\0\x01\0\0", b"%PDF-1.7\n"
+    yard.write("a.gif", picture)
+    yard.write("docs/r\u00e9sum\u00e9 1.pdf", document)
+    async with connected(yard) as client:
+        result = await client.call_tool("read_file", {"path": "a.gif"})
+        text, image = result.content
+        assert isinstance(text, types.TextContent)
+        assert text.text.startswith("a.gif \u00b7 image/gif \u00b7 1x1 pixels")
+        assert isinstance(image, types.ImageContent)
+        assert (image.mime_type, b64decode(image.data)) == ("image/gif", picture)
+        result = await client.call_tool("read_file", {"path": "docs/r\u00e9sum\u00e9 1.pdf"})
+        _, resource = result.content
+        assert isinstance(resource, types.EmbeddedResource)
+        blob = resource.resource
+        assert isinstance(blob, types.BlobResourceContents)
+        assert (blob.mime_type, b64decode(blob.blob)) == ("application/pdf", document)
+        assert blob.uri == "workspace:///docs/r%C3%A9sum%C3%A9%201.pdf"

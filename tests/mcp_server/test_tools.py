@@ -10,15 +10,10 @@ import anyio
 import pytest
 
 from mcp_server.errors import InvalidInputError, LimitError, NotAFileError
-from mcp_server.fence.changes import Caller
 from mcp_server.fence.grant import TOOL_NAMES, Grant, Limits, ToolName
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
-from tests.mcp_server.conftest import Yard
-
-
-async def call(workspace: Workspace, name: ToolName, **arguments: object) -> str:
-    return await TOOLS[name].parse(arguments).call(workspace, Caller())
+from tests.mcp_server.conftest import Yard, call
 
 
 @pytest.fixture
@@ -153,27 +148,10 @@ async def test_a_long_listing_says_how_much_is_missing(yard: Yard, narrow: Works
     yard.write("b")
     assert await call(narrow, "list_directory") == (
         ". · 2 entries\na\t0\nb\t0\n"
-        "… 2 more entries left out; list a subdirectory or take a smaller depth."
+        "… 2 more entries left out; name some of them with find_files, such as glob='a*'."
     )
-
-
-async def test_matches_are_shown_by_path_and_line(yard: Yard, workspace: Workspace) -> None:
-    yard.write("src/b.py", "x\nmain()\n")
-    assert await call(workspace, "grep", pattern="main", glob="*.py") == (
-        "2 matches in 2 files\nsrc/app.py:1:def main():\nsrc/b.py:2:main()"
-    )
-    assert await call(workspace, "grep", pattern="nope") == "No matches for 'nope' under '.'."
-    assert await call(workspace, "grep", pattern="nope", path="src/") == (
-        "No matches for 'nope' under 'src'."
-    )
-
-
-async def test_many_matches_say_how_many_are_missing(yard: Yard, narrow: Workspace) -> None:
-    yard.write("a.txt", "needle\n" * 5)
-    assert await call(narrow, "grep", pattern="needle") == (
-        "2 matches in 1 file\na.txt:1:needle\na.txt:2:needle\n"
-        "… 3 more matches left out; narrow by path or glob."
-    )
+    deep = await call(narrow, "list_directory", depth=2)
+    assert deep.endswith("entries left out; list a subdirectory or take a smaller depth.")
 
 
 async def test_no_name_breaks_a_line_or_the_encoding(yard: Yard, workspace: Workspace) -> None:
@@ -236,6 +214,7 @@ def test_every_tool_is_in_the_order_of_the_grant_and_described_for_a_model() -> 
                 "minimum",
                 "maximum",
                 "minLength",
+                "enum",
                 "items",
                 "minItems",
                 "maxItems",
