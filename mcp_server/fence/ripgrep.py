@@ -46,16 +46,7 @@ Option = str | bytes
 
 
 class OutOfMemoryError(LimitError):
-    """Ripgrep needed more memory than it may take."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The search needs too much memory. Take a simpler pattern without large repetitions, "
-            "or narrow the search by path or glob.",
-            limit=_MAX_MEMORY_BYTES,
-            actual=_MAX_MEMORY_BYTES,
-            unit="bytes",
-        )
+    """Ripgrep needs more memory than it may take."""
 
 
 def find_ripgrep() -> str | None:
@@ -111,7 +102,13 @@ class Ripgrep:
                 process.kill()
                 raise
         if process.returncode == -signal.SIGABRT and complaint.startswith(b"memory allocation"):
-            raise OutOfMemoryError
+            raise OutOfMemoryError(
+                "The search needs too much memory. Take a simpler pattern without large "
+                "repetitions, or narrow the search by path or glob.",
+                limit=_MAX_MEMORY_BYTES,
+                actual=_MAX_MEMORY_BYTES,
+                unit="bytes",
+            )
         # 1 is "nothing found", 2 a complaint, or without words a file that could not be read.
         if not complaint and process.returncode not in (0, 1, 2):
             raise UnavailableError("ripgrep failed; the search was not done.")

@@ -13,13 +13,13 @@ class FindFiles(ToolArguments):
     """The arguments of `find_files`."""
 
     glob: str
-    """Such as '*.py' (at any depth), 'src/**/*.{ts,tsx}' (from path) or '!*.md' (all others)."""
+    """'*.py' (at any depth), 'src/**/*.{ts,tsx}' (from path), '!*.md' (all others)."""
     path: DirectoryPath = "."
-    """Directory to look in, relative to the workspace root."""
+    """Directory to look in."""
     include_ignored: bool = False
-    """Find what .gitignore names too."""
+    """Find those that .gitignore names too."""
     sort: Literal["path", "newest"] = "path"
-    """Order by path, or the files changed last first."""
+    """By path, or what was changed last first."""
 
     async def call(self, workspace: Workspace, caller: Caller) -> str:
         """Find the files and show their paths."""
@@ -36,10 +36,9 @@ FIND_FILES = Tool(
     name="find_files",
     title="Find files",
     description=(
-        "Find files by name, hidden ones too: one path a line. '*' and '?' stay within one name, "
-        "'**' stands for any directories; a glob without '/' matches in every directory. Neither "
-        "directories nor links are listed, nor files that .gitignore names. When there are too "
-        "many, the last line says how many are missing."
+        "Find files by name, one path a line. '*' and '?' stay within a name, '**' stands for any "
+        "directories. Hidden files are found, but no directories, links or files that .gitignore "
+        "names. The last line says how many are missing, if any."
     ),
     arguments=FindFiles,
     is_read_only=True,

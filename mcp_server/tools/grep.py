@@ -31,21 +31,21 @@ class Grep(ToolArguments):
     """The arguments of `grep`."""
 
     pattern: str = Field(min_length=1)
-    """Regular expression (Rust syntax: no look-around or back-references), matched line by line."""
+    """Regular expression (Rust syntax: no look-around, no back-references)."""
     path: DirectoryPath = "."
-    """Directory or file to search, relative to the workspace root."""
+    """Directory or file to search."""
     glob: str | SkipJsonSchema[None] = None
-    """Only files that match, such as '*.{ts,tsx}', 'docs/**/*.md' (from path) or '!*.lock'."""
+    """Only in files like '*.{ts,tsx}', 'docs/**/*.md' (from path) or '!*.lock'."""
     ignore_case: bool = False
-    """Match without regard to case."""
+    """Ignore case."""
     literal: bool = False
-    """Take the pattern as plain text."""
+    """Pattern is plain text."""
     context: int = Field(default=0, ge=0, le=20)
-    """Lines to show around each match."""
+    """Lines to show before and after each match."""
     limit: Annotated[int, Field(ge=1)] | SkipJsonSchema[None] = None
-    """Most matches, or files, to show."""
+    """Most matches or files to show."""
     output: Literal["lines", "files", "count"] = "lines"
-    """Show matching lines, paths of files with matches, or matches per file."""
+    """Lines, or paths of files, or matches per file."""
 
     async def call(self, workspace: Workspace, caller: Caller) -> str:
         """Search and show the matches."""
@@ -68,10 +68,9 @@ GREP = Tool(
     name="grep",
     title="Search in files",
     description=(
-        "Find lines in files by a regular expression, with ripgrep: as 'path:line:text', lines "
-        "around them as 'path-line-text', sorted by path. Files that .gitignore names, binary "
-        "files and files over 100 MB are left out. When there are too many matches, the last line "
-        "says how many are missing."
+        "Find lines in files by a regular expression, with ripgrep: as 'path:line:text', sorted by "
+        "path. Files that .gitignore names, binary files and files over 100 MB are left out. The "
+        "last line says how many matches are missing, if any."
     ),
     arguments=Grep,
     is_read_only=True,

@@ -39,10 +39,10 @@ READ_FILE = Tool(
     name="read_file",
     title="Read file",
     description=(
-        "Read a text file, or a part of it. The first line of the result tells the lines shown, "
-        "the total and the hash; then comes each line as its number, a TAB and the text. Number "
-        "and TAB are not part of the file. When there is more, the last line says how to go on. "
-        "Pictures and PDF are shown as such; of other files that are no text you get kind and size."
+        "Read a text file, or a part of it; pictures and PDF are shown as such. The first line "
+        "tells the lines shown, the total and the hash; then comes each line as its number, a TAB "
+        "and the text. Number and TAB are not part of the file. When there is more, the last line "
+        "says how to go on."
     ),
     arguments=ReadFile,
     is_read_only=True,

@@ -167,8 +167,8 @@ async def test_every_error_of_ours_has_its_translation(
     workspace: Workspace, kind: type[ServerError], caplog: pytest.LogCaptureFixture
 ) -> None:
     error = (
-        LimitError("the message", limit=1, actual=2, unit="x")
-        if kind is LimitError
+        kind("the message", limit=1, actual=2, unit="x")
+        if issubclass(kind, LimitError)
         else kind("the message")
     )
     if issubclass(kind, FOR_THE_CALLER):
@@ -189,7 +189,7 @@ async def test_a_bug_is_logged_with_its_traceback_and_generic_outside(
     async def broken(self: Workspace, path: str, view: object) -> None:
         raise RuntimeError(f"{SECRET} at {path}")
 
-    monkeypatch.setattr(Workspace, "view_text", broken)
+    monkeypatch.setattr(Workspace, "view_file", broken)
     async with connected(yard) as client:
         with pytest.raises(MCPError) as raised:
             await client.call_tool("read_file", {"path": "src/app.py"})

@@ -5,20 +5,18 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import InvalidInputError, StaleFileError
-from mcp_server.fence.changes import Caller
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.workspace import Workspace
-from mcp_server.tools.registry import TOOLS
-from tests.mcp_server.conftest import Yard
+from tests.mcp_server.conftest import Yard, call
 
 
 async def write(workspace: Workspace, **arguments: object) -> str:
-    return await TOOLS["write_file"].parse(arguments).call(workspace, Caller())
+    return await call(workspace, "write_file", **arguments)
 
 
 async def shown_hash(workspace: Workspace, path: str) -> str:
     """The hash as read_file shows it."""
-    text = await TOOLS["read_file"].parse({"path": path}).call(workspace, Caller())
+    text = await call(workspace, "read_file", path=path)
     return text.partition("sha256 ")[2].split()[0]
 
 
