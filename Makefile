@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_CACHE_DIR := $(CURDIR)/.tools/cache
 export PIP_CACHE_DIR := $(CURDIR)/.tools/cache/pip
 
-.PHONY: help install demo test test-long lint types format lock lock-check check bench clean
+.PHONY: help install demo test test-long lint types format lock lock-check check bench figures clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,11 @@ check: lint types lock-check test ## Everything the gate checks.
 
 bench: install ## Run the benchmarks and print their figures.
 	$(BIN)/python -m benchmarks
+
+figures: install ## Run the benchmarks and put their figures into benchmarks/README.md.
+	$(BIN)/python -m benchmarks > .tools/figures.md
+	@{ sed '/^<!-- figures -->$$/q' benchmarks/README.md; echo; sed '$${/^$$/d;}' .tools/figures.md; } > .tools/bench.md
+	@cp .tools/bench.md benchmarks/README.md
 
 clean: ## Remove what the other targets made.
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache build dist

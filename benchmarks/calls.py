@@ -74,6 +74,10 @@ def _edit_theirs(number: int) -> Arguments:
     return {"path": ours["path"], "edits": [edit]}
 
 
+def _list(_: int) -> Arguments:
+    return {"path": "listed"}
+
+
 def _find(_: int) -> Arguments:
     return {"path": "tree", "glob": f"**/{Path(_FOUND).name}"}
 
@@ -103,8 +107,13 @@ FIGURES = (
         shows="edited.py",
     ),
     Figure(
-        f"list a directory of {LISTED:,}",
-        _both("list_directory", lambda _: {"path": "listed"}),
+        f"list a directory of {LISTED:,}, theirs without sizes",
+        _both("list_directory", _list),
+        shows=f"note_{LISTED - 1:04}.txt",
+    ),
+    Figure(
+        f"list a directory of {LISTED:,}, both with sizes",
+        {OURS: Call("list_directory", _list), THEIRS: Call("list_directory_with_sizes", _list)},
         shows=f"note_{LISTED - 1:04}.txt",
     ),
     Figure(

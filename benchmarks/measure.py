@@ -15,7 +15,7 @@ def in_turn(names: Sequence[str], rounds: int) -> Iterator[str]:
     ['a', 'b', 'b', 'a']
     """
     for number in range(rounds):
-        first = number % len(names)
+        first = number % max(1, len(names))
         yield from (*names[first:], *names[:first])
 
 
