@@ -165,6 +165,7 @@ def test_an_edit_without_sense_is_refused_with_what_to_do(old: str, new: str, sa
         ("a  =  b", "a = b", "spaces between words"),
         ("def f(a, b):\n    return a\n", "def f(a, b):\n    return b\n", "line 2: other text"),
         ("a\n\nb()\n", "a\nb()\n", "line 2: other text"),
+        ("x\nout = total(prices, tax)\n", "out = total(prices)", "line 2: other text"),
     ],
 )
 def test_what_differs_from_the_nearest_text_is_said_in_words(
