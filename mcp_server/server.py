@@ -20,11 +20,13 @@ from mcp.shared.exceptions import MCPError
 from mcp_server.callers import caller_from
 from mcp_server.errors import (
     ConflictError,
+    EditConflictError,
     InvalidInputError,
     LimitError,
     NotFoundError,
     PermissionDeniedError,
     ServerError,
+    StaleFileError,
     UnavailableError,
 )
 from mcp_server.fence.changes import Caller
@@ -49,6 +51,9 @@ _FOR_THE_CALLER: tuple[type[ServerError], ...] = (
     LimitError,
 )
 """Errors that a model can act on: they are answers. All others are failures of the request."""
+
+_QUOTING = (EditConflictError, StaleFileError)
+"""Errors that quote the caller's own file, to the letter: it is sent back as the text to replace."""
 
 # The SDK's lifespan object; ours is the workspace in the closure.
 Context = ServerRequestContext[Any]
@@ -90,7 +95,9 @@ def translate(error: Exception, workspace: Workspace) -> types.CallToolResult:
     Raises:
         MCPError: something outside failed, or this is a bug.
     """
-    message = outgoing(without_host_paths(str(error), workspace.root_names))
+    message = outgoing(str(error))
+    if not isinstance(error, _QUOTING):
+        message = without_host_paths(message, workspace.root_names)
     if isinstance(error, _FOR_THE_CALLER):
         return _result(_text(message), is_error=True)
     if isinstance(error, UnavailableError):
