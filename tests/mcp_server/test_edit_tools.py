@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from typing import Any
 
 import pytest
 
@@ -17,18 +16,12 @@ from mcp_server.errors import (
     PermissionDeniedError,
     StaleFileError,
 )
-from mcp_server.fence.changes import Caller
-from mcp_server.fence.grant import Grant, Limits, ToolName
+from mcp_server.fence.grant import Grant, Limits
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
-from tests.mcp_server.conftest import Yard
+from tests.mcp_server.conftest import Yard, call
 
 APP = "def main():\n    return 1\n"
-
-
-# Arguments are whatever a model sends.
-async def call(workspace: Workspace, name: ToolName, **arguments: Any) -> str:
-    return await TOOLS[name].parse(arguments).call(workspace, Caller())
 
 
 def sha(content: str) -> str:

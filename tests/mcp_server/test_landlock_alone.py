@@ -17,7 +17,7 @@ from mcp_server.fence.beneath import Root
 from mcp_server.fence.confinement import Confinement
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opened, Parts, split
-from mcp_server.fence.search import find_ripgrep
+from mcp_server.fence.ripgrep import find_ripgrep
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import SECRET, Yard, write_text
 from tests.mcp_server.layouts import follow_everything, untouched, with_doors

@@ -111,6 +111,18 @@ async def test_a_listing_is_bounded_and_counts_the_rest(
         assert (listing.left_out, listing.is_complete) == (7, False)
 
 
+async def test_a_directory_of_any_size_shows_its_first_names(
+    yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing_module, "MAX_COUNTED", 10)
+    for number in range(40):
+        yard.write(f"many/{number * 7 % 40:02}")
+        yard.write(f"many/.env.{number:02}")
+    listing = await workspace.list_directory("many")
+    assert [entry.path for entry in listing.entries] == [f"many/{n:02}" for n in range(10)]
+    assert (listing.left_out, listing.is_complete) == (0, False)
+
+
 async def test_a_file_or_nothing_is_not_a_directory(workspace: Workspace) -> None:
     with pytest.raises(NotAFileError, match="is a file"):
         await paths(workspace, "src/app.py")

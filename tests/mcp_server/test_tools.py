@@ -202,7 +202,7 @@ def test_wrong_arguments_are_refused_by_name(
 
 
 def test_every_tool_is_in_the_order_of_the_grant_and_described_for_a_model() -> None:
-    assert list(TOOLS) == [name for name in TOOL_NAMES if name in TOOLS]
+    assert tuple(TOOLS) == TOOL_NAMES
     for tool in TOOLS.values():
         schema = tool.input_schema
         assert schema["additionalProperties"] is False
