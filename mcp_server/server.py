@@ -53,7 +53,7 @@ _FOR_THE_CALLER: tuple[type[ServerError], ...] = (
 """Errors that a model can act on: they are answers. All others are failures of the request."""
 
 _QUOTING = (EditConflictError, StaleFileError)
-"""Errors that quote the caller's own file, to the letter: it is sent back as the text to replace."""
+"""Errors that quote the caller's own file to the letter: it is sent back as text to replace."""
 
 # The SDK's lifespan object; ours is the workspace in the closure.
 Context = ServerRequestContext[Any]

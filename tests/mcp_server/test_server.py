@@ -161,7 +161,11 @@ FOR_THE_CALLER = (
 async def test_an_edit_error_quotes_the_file_to_the_letter(yard: Yard) -> None:
     yard.write("conf", f"home = {yard.root}/data\n")
     async with connected(yard) as client:
-        edit = {"path": "conf", "old_string": f"home={yard.root}/data", "new_string": "x"}
+        edit: dict[str, object] = {
+            "path": "conf",
+            "old_string": f"home={yard.root}/data",
+            "new_string": "x",
+        }
         is_error, text = await call(client, "edit_file", edit)
         assert is_error
         assert f"home = {yard.root}/data" in text
