@@ -15,12 +15,17 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import ConflictError, PathEscapeError, ServerError
+from mcp_server.fence.changes import Caller, Change, State
+from mcp_server.fence.changes import Kind as Changed
+from mcp_server.fence.changing import Changer
+from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.grant import Grant
+from mcp_server.fence.ledger import Call
 from mcp_server.fence.listing import Kind
 from mcp_server.fence.openers import Opened, Opener, Parts, link_target
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
-from tests.mcp_server.conftest import SECRET, Yard, write_text
+from tests.mcp_server.conftest import SECRET, Yard, write, write_text
 from tests.mcp_server.layouts import untouched
 
 pytestmark = pytest.mark.usefixtures("no_landlock", "no_disk")  # the first lock alone
@@ -190,6 +195,17 @@ async def test_even_a_guessed_temporary_name_is_not_written_through(
             await write_text(workspace, "src.txt", "x")
         await write_text(workspace, "docs/elsewhere.txt", "x")
     assert not (yard.root / "src.txt").exists()
+
+
+def test_a_call_that_was_cut_short_does_not_block_its_root(yard: Yard, changer: Changer) -> None:
+    """A link that leads out has taken the place of the directory that it was changing."""
+    change = Change("door/new.txt", None, State(Changed.FILE, b"new"))
+    call = Call(tool="write_file", fingerprint="", caller=Caller(), changes=[change])
+    with changer._journal.alone(Deadline(5)):
+        changer._journal.begin(call)  # and here it was killed
+    yard.link("door", "../outside")
+    with untouched(yard.outside):
+        assert write(changer, "src/new.txt", "new").path == "src/new.txt"
 
 
 def test_the_text_of_a_link_is_read_once(tmp_path: Path) -> None:
