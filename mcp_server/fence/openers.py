@@ -122,8 +122,10 @@ def open_by_kernel(root_fd: int, parts: Parts, flags: int) -> Opened:
             raise
         try:
             path = _canonical_path(fd, root_fd)
-        except BaseException:
+        except BaseException as error:
             os.close(fd)
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                break  # from "/" it is longer than the kernel tells; the walk knows it from the root
             raise
         if path is not None:
             return Opened(fd, path)
