@@ -20,6 +20,11 @@ from pydantic import AfterValidator
 _MAX_STARS = 3
 """`*` in one component, and components `**` in one glob: with more, a match takes minutes."""
 _WILD = re.compile(r"[*?\[]")
+_LEFT_OUT = re.compile(r"[. ](?:/|\Z)|:")
+_IGNORED = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
 
 
 def checked_glob(glob: str) -> str:
@@ -62,8 +67,20 @@ def leads_to(globs: tuple[str, ...], directory: str) -> bool:
 
 
 def covers(globs: tuple[str, ...], path: str) -> bool:
-    """Tell whether one of `globs` names `path` or a directory above it."""
-    return path != "." and _subtrees(globs).search(_fold(path)) is not None
+    """Tell whether one of `globs` names `path` or a directory above it, on some file system.
+
+    What some file system takes for a name is that name: a path is matched as it is, without what
+    they leave out, and as the short name that FAT makes of a long one.
+    """
+    if path == ".":
+        return False
+    folded = _fold(path)
+    if _subtrees(globs).search(folded) is not None:
+        return True
+    bare = _bare(folded)
+    if bare != folded and _subtrees(globs).search(bare) is not None:
+        return True
+    return "~" in bare and _short_names(globs).search(bare) is not None
 
 
 def named_parts(globs: tuple[str, ...], path: str) -> Iterator[bool]:
@@ -120,6 +137,39 @@ def _fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFC", text).casefold()
+
+
+def _bare(folded: str) -> str:
+    """Return a folded path without what some file systems leave out of a name.
+
+    Code points without a glyph (HFS+, ext4 and f2fs with `casefold`: `.g\u200dit`), dots and spaces
+    at the end (FAT, NTFS: `.git.`), streams (NTFS: `.git::$INDEX_ALLOCATION`).
+    Source: git's CVE-2014-9390 and CVE-2019-1352; Unicode, Default_Ignorable_Code_Point.
+    """
+    if not folded.isascii():
+        folded = _fold(_IGNORED.sub("", folded))
+    if _LEFT_OUT.search(folded) is None:
+        return folded
+    return "/".join(part.partition(":")[0].rstrip(". ") for part in folded.split("/"))
+
+
+@lru_cache(maxsize=256)
+def _short_names(globs: tuple[str, ...]) -> re.Pattern[str]:
+    """Return the expression that finds what FAT may call a name that one of `globs` names.
+
+    Of `.git` it makes `GIT~1`, of `secrets.toml` `SECRET~1.TOM`, and when there are many such,
+    two letters and a hash: `SEA1B2~1.TOM`. Source: Microsoft, [MS-FSCC] 2.1.5.2.1, 8.3 names.
+    """
+    names = "|".join(_short_name(_fold(glob)) for glob in globs if "/" not in glob) or r"(?!)"
+    return re.compile(rf"(?:\A|/)(?:{names})(?:/|\Z)", re.DOTALL)
+
+
+def _short_name(glob: str) -> str:
+    start = _WILD.split(glob.lstrip("."))[0].replace(".", "").replace(" ", "")[:2]
+    if start:
+        return rf"{re.escape(start)}[^/~]{{0,6}}~[0-9](?:\.[^/]*)?"
+    end = _WILD.split(glob)[-1].rpartition(".")[2][:3]
+    return rf"[^/~]{{1,6}}~[0-9]\.{re.escape(end)}" if end else r"(?!)"
 
 
 @lru_cache(maxsize=256)
