@@ -125,7 +125,7 @@ def open_by_kernel(root_fd: int, parts: Parts, flags: int) -> Opened:
         except BaseException as error:
             os.close(fd)
             if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-                break  # from "/" it is longer than the kernel tells; the walk knows it from the root
+                break  # from "/" it is longer than the kernel tells: the walk starts at the root
             raise
         if path is not None:
             return Opened(fd, path)
