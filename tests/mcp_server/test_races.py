@@ -4,14 +4,9 @@ Measured elsewhere: with a realpath check and an open by name, 13 % of such trie
 No test here is helped by Landlock: the thread is free.
 """
 
-import ctypes
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -20,35 +15,11 @@ from mcp_server.fence.beneath import Root
 from mcp_server.fence.changing import Changer
 from mcp_server.fence.openers import READ_FLAGS
 from tests.mcp_server.conftest import SECRET, Yard, write
+from tests.mcp_server.exchange import exchanging, needs_exchange
 
 RACE_S = 1.0
 
-SWAP = """
-import ctypes, sys
-rename = ctypes.CDLL(None).renameat2
-a, b = sys.argv[1].encode(), sys.argv[2].encode()
-print("ready", flush=True)
-while rename(-100, a, -100, b, 2) == 0:  # RENAME_EXCHANGE
-    pass
-"""
-
-pytestmark = pytest.mark.skipif(
-    not hasattr(ctypes.CDLL(None), "renameat2"), reason="this system cannot exchange two names"
-)
-
-
-@contextmanager
-def swapping(yard: Yard, a: str, b: str) -> Iterator[None]:
-    """Let another process exchange two names beneath the root as fast as it can."""
-    command = [sys.executable, "-S", "-c", SWAP, str(yard.root / a), str(yard.root / b)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            yield
-            assert process.poll() is None, "the exchange stopped early: nothing was raced"
-        finally:
-            process.kill()
+pytestmark = needs_exchange
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +30,7 @@ def doors(yard: Yard) -> None:
 
 def test_a_directory_swapped_with_a_link_never_lets_a_read_out(yard: Yard, root: Root) -> None:
     seen: Counter[str] = Counter()
-    with swapping(yard, "door", "trap"):
+    with exchanging(yard.root, (("door", "trap"),)):
         end = time.monotonic() + RACE_S
         while time.monotonic() < end:
             try:
@@ -76,7 +47,7 @@ def test_a_directory_swapped_with_a_link_never_lets_a_write_out(
     yard: Yard, changer: Changer
 ) -> None:
     seen: Counter[str] = Counter()
-    with swapping(yard, "door", "trap"):
+    with exchanging(yard.root, (("door", "trap"),)):
         end = time.monotonic() + RACE_S
         while time.monotonic() < end:
             try:
