@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.errors import ConflictError, PathEscapeError, ServerError
+from mcp_server.errors import ConflictError, PathEscapeError, PermissionDeniedError, ServerError
 from mcp_server.fence.changes import Caller, Change, State
 from mcp_server.fence.changes import Kind as Changed
 from mcp_server.fence.changing import Changer
@@ -80,6 +80,27 @@ async def test_a_write_lands_nowhere_when_its_directory_was_exchanged(
             with pytest.raises(PathEscapeError):
                 await write_text(workspace, "door/new/deep.txt", "new")
     assert not (yard.root / "moved-away/new").exists()
+
+
+async def test_a_write_never_lands_in_a_denied_directory_that_was_exchanged_for_its_own(
+    yard: Yard, opener: Opener
+) -> None:
+    """The plan was allowed for `door`; by the time it is made, `door` is a link to `.git`."""
+    yard.write("door/config", "own")
+    yard.write(".git/config", SECRET)
+
+    def act() -> None:
+        if not (yard.root / "door").is_symlink():
+            (yard.root / "door").rename(yard.root / "moved-away")
+            yard.link("door", ".git")
+
+    way = then(opener, act)
+    async with Workspace.open(yard.root, Grant.full(), opener=way) as workspace:
+        with untouched(yard.root / ".git"):
+            for path in ("door/config", "door/new.txt"):
+                with pytest.raises((ConflictError, PermissionDeniedError)):
+                    await write_text(workspace, path, "new")
+                with_door(yard)
 
 
 async def test_a_listing_tells_names_and_sizes_of_what_was_opened(

@@ -183,7 +183,7 @@ async def test_what_is_read_or_listed_is_what_the_oracle_says(
                 assert found in answers, f"{path!r}: {found}, not {answers}: {expected}"
 
 
-@thousands(400, 30_000)
+@thousands(400, 10_000)
 async def test_what_is_written_is_where_the_oracle_says_and_nothing_else_changes(
     base: Path, opener: Opener, paths: int
 ) -> None:
