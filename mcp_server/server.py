@@ -16,6 +16,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
+from opentelemetry import trace
 
 from mcp_server.callers import caller_from
 from mcp_server.errors import (
@@ -80,13 +81,18 @@ def create_server(workspace: Workspace) -> Server[Any]:
         except Exception as error:  # the edge: `translate` logs what is not ours and hides it
             return translate(error, workspace)
 
-    return Server(
+    server: Server[Any] = Server(
         NAME,
         version=installed_version(),
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        # The SDK's tracing, and nothing else. Nobody collects spans in this process, and to make
+        # them for nobody takes a tenth of a call.
+        server.middleware.clear()
+    return server
 
 
 def translate(error: Exception, workspace: Workspace) -> types.CallToolResult:

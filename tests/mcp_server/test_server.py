@@ -10,6 +10,8 @@ from pathlib import Path
 import mcp_types as types
 import pytest
 from mcp import Client, MCPError
+from mcp.server.lowlevel import Server
+from opentelemetry import trace
 
 from mcp_server import errors
 from mcp_server.errors import LimitError, ServerError, UnavailableError
@@ -194,6 +196,20 @@ async def test_every_error_of_ours_has_its_translation(
             translate(error, workspace)
         assert raised.value.code == types.INTERNAL_ERROR
         assert ("the message" in raised.value.message) == (kind is UnavailableError)
+
+
+async def test_only_the_tracing_of_the_sdk_is_dropped(workspace: Workspace) -> None:
+    """Whatever else the SDK puts there one day may be there for a reason."""
+    (middleware,) = Server("bare").middleware
+    assert type(middleware).__name__ == "OpenTelemetryMiddleware"
+    assert create_server(workspace).middleware == []
+
+
+async def test_spans_are_made_where_somebody_collects_them(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+    assert len(create_server(workspace).middleware) == 1
 
 
 async def test_a_bug_is_logged_with_its_traceback_and_generic_outside(
