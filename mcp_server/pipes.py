@@ -19,6 +19,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import anyio
+
 _CHUNK_BYTES = 1 << 16
 _FIRST_OTHER = 3
 """The descriptors below are those that the process was born with."""
@@ -109,12 +111,12 @@ class Output:
             if len(self._waiting) == len(data):
                 self._flush()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait until a thread has written what it was given, and end it."""
         asyncio.get_running_loop().remove_writer(self._fd)
         if self._copier:
             os.close(self._fd)
-            self._copier.join()
+            await anyio.to_thread.run_sync(self._copier.join, abandon_on_cancel=True)
             self.fault = self._copier.fault or self.fault
 
     def _flush(self) -> None:

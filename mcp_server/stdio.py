@@ -97,10 +97,10 @@ class Stdio:
         while self._output.waiting_bytes:
             await self._change()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End both sides."""
         self._input.close()
-        self._output.close()
+        await self._output.close()
 
     async def aclose(self) -> None:
         """Do nothing: the SDK closes the side that it reads from while it still writes."""
@@ -220,4 +220,4 @@ async def stdio_stream() -> AsyncIterator[Stdio]:
             yield stream
             await stream.drained()
         finally:
-            stream.close()
+            await stream.close()

@@ -64,7 +64,8 @@ class Lines:
         self._size += len(part)
         if self._size > MAX_LINE_BYTES:
             kept = b"".join(self._parts)
-            self._parts = [kept[:_END_BYTES], kept[_END_BYTES:][-_END_BYTES:]]
+            end = max(_END_BYTES, len(kept) - _END_BYTES)
+            self._parts = [kept[:_END_BYTES], kept[end:]]
 
 
 def decode(line: bytes) -> types.JSONRPCMessage:

@@ -33,11 +33,15 @@ STALL_S = 1  # without room for a byte: the server has stopped to read
 
 
 def run(yard: Yard, said: bytes) -> tuple[int, list[object], str]:
-    """Return exit code, ids of the answers and log of a server that is told `said`."""
+    """Return exit code, ids of the answers and log of a server that is told `said`.
+
+    An id of None stands for every answer that is an error.
+    """
     done = subprocess.run(
         command(yard.root), input=START + said, capture_output=True, timeout=TIMEOUT_S
     )
-    ids = [json.loads(answer)["id"] for answer in done.stdout.splitlines()]
+    answers = [json.loads(answer) for answer in done.stdout.splitlines()]
+    ids = [answer["id"] if "result" in answer else None for answer in answers]
     return done.returncode, ids, done.stderr.decode()
 
 
@@ -56,6 +60,28 @@ def test_all_that_came_before_the_end_of_stdin_is_answered(
 ) -> None:
     code, ids, log = run(yard, said)
     assert (code, sorted(map(str, ids)), log) == (0, sorted(map(str, answered)), "")
+
+
+def test_answers_wait_for_a_client_that_reads_them_after_the_end(yard: Yard) -> None:
+    yard.write("large.txt", "a line of text\n" * 300)
+    with serving(yard.root) as wire:
+        os.write(wire.stdin, b"".join(called(n, "read_file", path="large.txt") for n in range(100)))
+        assert wire.process.stdin is not None
+        wire.process.stdin.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            wire.process.wait(STALL_S)
+        assert {answer["id"] for answer in wire.answers(100)} == set(range(100))
+        assert wire.process.wait(TIMEOUT_S) == 0
+
+
+def test_a_line_without_end_is_not_kept(yard: Yard) -> None:
+    with serving(yard.root) as wire:
+        for _ in range(200):
+            wire.send(b"a" * 1_000_000)
+        wire.send(b"\n")
+        assert "longer than" in wire.answer()["error"]["message"]
+        wire.goes_on_serving()
+        assert wire.peak_bytes() < 170e6
 
 
 def test_what_is_dropped_leaves_a_line_in_the_log(yard: Yard) -> None:
@@ -165,7 +191,7 @@ def test_what_is_printed_elsewhere_does_not_get_between_the_answers() -> None:
         print(sys.stdin.read())
     """
     done = subprocess.run(
-        [sys.executable, "-c", code], input="said", capture_output=True, text=True
+        [sys.executable, "-E", "-c", code], input="said", capture_output=True, text=True
     )
     assert done.stdout == "before\nsaidafter\n\n"
     assert sorted(done.stderr.splitlines()) == ["by a child", "printed"]
@@ -271,7 +297,10 @@ def test_a_call_that_is_cancelled_while_it_waits_is_not_begun(yard: Yard) -> Non
     last = calls[-1]
     with serving(yard.root) as wire:
         written = called(last, "write_file", path="new.txt", content="x")
-        wire.send(b"".join(map(line, calls[:-1])) + written + cancelled(last) + line("end"))
+        # At once: the pipe holds it all, so that it is read before anything is begun.
+        os.write(
+            wire.stdin, b"".join(map(line, calls[:-1])) + written + cancelled(last) + line("end")
+        )
         ids = {answer["id"] for answer in wire.answers(len(calls))}
         assert ids == {*calls[:-1], "end"}
         wire.goes_on_serving()
@@ -279,17 +308,18 @@ def test_a_call_that_is_cancelled_while_it_waits_is_not_begun(yard: Yard) -> Non
 
 
 def test_calls_that_are_cancelled_at_work_make_room_for_others(yard: Yard) -> None:
+    calls = 3 * MAX_AT_ONCE
     with serving(yard.root) as wire:
-        for _ in range(5):
-            for each in range(MAX_AT_ONCE):
-                wire.send(called(each, "grep", pattern="main"))
-            for each in range(MAX_AT_ONCE):
-                wire.send(cancelled(each))
-        wire.send(line("end"))
         answered = 0
+        for each in range(calls):
+            wire.send(called(each, "grep", pattern="main") + line("begun", "ping"))
+            while wire.answer()["id"] != "begun":
+                answered += 1
+            wire.send(cancelled(each))
+        wire.send(line("end"))
         while wire.answer()["id"] != "end":
             answered += 1
-        assert answered < 5 * MAX_AT_ONCE
+        assert answered < calls - MAX_AT_ONCE, "too few were at work when they were cancelled"
         wire.goes_on_serving()
 
 
