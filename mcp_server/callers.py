@@ -7,6 +7,7 @@ a crash without being done twice.
 """
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from mcp_server.errors import InvalidInputError
 from mcp_server.fence.changes import Caller
@@ -38,8 +39,18 @@ def caller_from(meta: Mapping[str, object], host: str) -> Caller:
     )
 
 
+def meta_of(caller: Caller) -> dict[str, str]:
+    """Return the `_meta` that says who calls; what no server would take is left out."""
+    said = {KEY: caller.key, AGENT: caller.actor, SESSION: caller.session, RUN: caller.run}
+    return {name: value for name, value in said.items() if _is_sound(value)}
+
+
+def _is_sound(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_CHARS and value.isprintable()
+
+
 def _checked(name: str, value: object) -> str:
-    if isinstance(value, str) and 0 < len(value) <= _MAX_CHARS and value.isprintable():
+    if _is_sound(value):
         return value
     given = quoted(value) if isinstance(value, str) else type(value).__name__
     raise InvalidInputError(

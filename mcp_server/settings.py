@@ -1,5 +1,6 @@
 """What the operator decides for every server of a user, from `WORKYARD_*` environment variables."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import platformdirs
 from mcp_server.errors import InvalidInputError
 
 _DAY_S = 86_400
+_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,30 @@ class JournalSettings:
     """Seconds after which a change can no longer be undone."""
     keep_bytes: int = 1_000_000_000
     """Bytes of compressed content in one journal; beyond that, the oldest changes go first."""
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that tell another process the same."""
+        return {
+            "WORKYARD_STATE_DIR": str(self.directory.parent),
+            "WORKYARD_JOURNAL_DAYS": repr(self.keep_s / _DAY_S),
+            "WORKYARD_JOURNAL_MB": repr(self.keep_bytes / _MEGABYTE),
+        }
+
+    def directory_for(self, root: str) -> Path:
+        """Return the directory of the journal of `root`, an absolute path without links.
+
+        Raises:
+            InvalidInputError: it would lie below the root.
+        """
+        name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+        directory = Path(os.path.realpath(self.directory)) / name
+        if directory.is_relative_to(root):
+            raise InvalidInputError(
+                "The journal would lie below the root, where what it keeps could be changed. Name "
+                "a directory elsewhere with WORKYARD_STATE_DIR, or a narrower root."
+            )
+        return directory
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "JournalSettings":
@@ -42,7 +68,7 @@ class JournalSettings:
             directory = Path(state).expanduser().absolute() / "journals"
         except RuntimeError as error:  # `~` of nobody
             raise InvalidInputError(f"WORKYARD_STATE_DIR cannot be used: {error}.") from None
-        return cls(directory, days * _DAY_S, int(megabytes * 1_000_000))
+        return cls(directory, days * _DAY_S, int(megabytes * _MEGABYTE))
 
 
 def _positive(name: str, environ: Mapping[str, str], default: float) -> float:

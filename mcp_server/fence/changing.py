@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mcp_server.errors import ConflictError, InvalidInputError, PathEscapeError, ServerError
@@ -19,10 +19,10 @@ from mcp_server.fence.disk import look, move, put
 from mcp_server.fence.faults import translated
 from mcp_server.fence.gate import Gate
 from mcp_server.fence.journal import Journal
-from mcp_server.fence.ledger import Call, Selection
+from mcp_server.fence.ledger import UNDO, Call, Selection
 from mcp_server.fence.openers import DIRECTORY_FLAGS, Opened, split
 from mcp_server.fence.seen import Seen
-from mcp_server.fence.undoing import UNDO, Undone, calls_to_undo, plan_undo
+from mcp_server.fence.undoing import Undone, calls_to_undo, plan_undo
 from mcp_server.text import shown
 
 _MAX_BYTES = 1 << 40  # of what was stored before, whatever a limit says today
@@ -102,11 +102,17 @@ class Changer:
             ConflictError: something has been changed since by others, and `force` is not set.
         """
         with self.settled(deadline):
-            calls = calls_to_undo(self._journal, selection)
-            changes = plan_undo(calls, _Today(self._gate, deadline), force=force)
-            call = Call(tool=UNDO, fingerprint="", caller=caller, changes=changes)
-            number = self._do(call, [call.number for call in calls])
-            return Undone(calls, changes, number)
+            planned = self._plan_undo(selection, deadline, force=force)
+            call = Call(tool=UNDO, fingerprint="", caller=caller, changes=planned.changes)
+            number = self._do(call, [call.number for call in planned.calls])
+            return replace(planned, number=number)
+
+    def preview_undo(
+        self, selection: Selection, deadline: Deadline, *, force: bool = False
+    ) -> Undone:
+        """Return what `undo` would do; it also raises what that does."""
+        with self.settled(deadline):
+            return self._plan_undo(selection, deadline, force=force)
 
     def calls(self, selection: Selection, limit: int, deadline: Deadline) -> list[Call]:
         """Return the calls that are on record, the newest first."""
@@ -125,6 +131,10 @@ class Changer:
 
     def _plan(self, request: ChangeRequest, deadline: Deadline) -> Sequence[Change]:
         return request.plan(Planning(self._gate, self._journal, self._seen, deadline))
+
+    def _plan_undo(self, selection: Selection, deadline: Deadline, *, force: bool) -> Undone:
+        calls = calls_to_undo(self._journal, selection)
+        return Undone(calls, plan_undo(calls, _Today(self._gate, deadline), force=force))
 
     def _repeated(self, done: Call, fingerprint: str) -> Outcome:
         if done.fingerprint != fingerprint:

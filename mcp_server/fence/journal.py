@@ -7,7 +7,6 @@ holds its number: who gets the lock and finds a number there knows that its hold
 """
 
 import fcntl
-import hashlib
 import os
 import sqlite3
 import threading
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from mcp_server.errors import InvalidInputError, UnavailableError
+from mcp_server.errors import UnavailableError
 from mcp_server.fence.confinement import Confinement
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.ledger import Call, Ledger, Selection
@@ -51,7 +50,7 @@ class Journal:
         self._settings = settings
         self._mutex = threading.Lock()
         self._inserted = 0
-        directory = _directory_of(root, settings)
+        directory = settings.directory_for(root)
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -160,17 +159,6 @@ class Journal:
             raise _unusable(str(error)) from error
         except BrokenExecutor as error:
             raise UnavailableError("The server's threads could not be confined.") from error
-
-
-def _directory_of(root: str, settings: JournalSettings) -> Path:
-    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    directory = Path(os.path.realpath(settings.directory)) / name
-    if directory.is_relative_to(root):
-        raise InvalidInputError(
-            "The journal would lie below the root, where what it keeps could be changed. Name a "
-            "directory elsewhere with WORKYARD_STATE_DIR, or serve a narrower root."
-        )
-    return directory
 
 
 def _confinement_to(directory: Path) -> Confinement:

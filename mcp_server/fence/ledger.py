@@ -40,6 +40,11 @@ CREATE TABLE IF NOT EXISTS content (
 );
 """
 _SCHEMA_VERSION = 1
+UNDO = "undo"
+"""What the journal calls the tool of a call that takes others back."""
+SHORT = 12
+"""Characters at the end of a session or a run by which a person tells it from others: UUIDs of
+version 7 begin with the time."""
 _FASTEST = 1  # zlib's level: source code shrinks to a third in a tenth of the best one's time
 
 
@@ -67,8 +72,12 @@ class Selection:
 
     number: int | None = None
     session: str | None = None
+    """Whole, or its last `SHORT` characters."""
     run: str | None = None
+    """Whole, or its last `SHORT` characters."""
     key: str | None = None
+    stands: bool = False
+    """Only what has not been taken back, and takes nothing back itself."""
 
 
 class Ledger:
@@ -151,9 +160,10 @@ class Ledger:
         """Return the calls that are meant, the newest first; all of them for a limit of -1."""
         terms = {
             "number = ?": selection.number,
-            "session = ?": selection.session,
-            "run = ?": selection.run,
+            f"? IN (session, substr(session, -{SHORT}))": selection.session,
+            f"? IN (run, substr(run, -{SHORT}))": selection.run,
             "key = ?": selection.key,
+            "undone_by IS NULL AND tool != ?": UNDO if selection.stands else None,
         }
         given = {term: value for term, value in terms.items() if value is not None}
         where, values = " AND ".join(given) or "TRUE", tuple(given.values())

@@ -1,7 +1,7 @@
 """What has to be changed to take calls back, without trampling on what others did since."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mcp_server.errors import ConflictError, NotFoundError
@@ -9,9 +9,6 @@ from mcp_server.fence.changes import Change, Kind, State, are_alike
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import Call, Selection
 from mcp_server.text import shown
-
-UNDO = "undo"
-"""What the journal calls the tool of a call that takes others back."""
 
 
 class Tree(Protocol):
@@ -33,8 +30,8 @@ class Undone:
     calls: Sequence[Call]
     """Those that were taken back, the newest first."""
     changes: Sequence[Change]
-    number: int
-    """What the journal calls the undo itself."""
+    number: int = 0
+    """What the journal calls the undo itself; 0 for what has only been planned."""
 
 
 def calls_to_undo(journal: Journal, selection: Selection) -> list[Call]:
@@ -43,17 +40,16 @@ def calls_to_undo(journal: Journal, selection: Selection) -> list[Call]:
     Raises:
         NotFoundError: there is none.
     """
-    found = [
-        call
-        for call in journal.calls(selection)
-        if call.undone_by is None and (call.tool != UNDO or selection.number is not None)
-    ]
+    limit = 1 if selection == Selection() else -1
+    if selection.number is None:
+        selection = replace(selection, stands=True)
+    found = [call for call in journal.calls(selection, limit) if call.undone_by is None]
     if not found:
         raise NotFoundError(
             "There is nothing to undo: no such call is in the journal of this root, or it is "
             "undone already. See what there is with `workyard changes`."
         )
-    return found[:1] if selection == Selection() else found
+    return found
 
 
 def plan_undo(calls: Sequence[Call], tree: Tree, *, force: bool) -> list[Change]:

@@ -221,6 +221,12 @@ class Workspace:
             lambda deadline: self._changer.undo(selection, caller, deadline, force=force)
         )
 
+    async def preview_undo(self, selection: Selection, *, force: bool = False) -> Undone:
+        """Do nothing, and return what `undo` would do; it also raises what that does."""
+        return await self._run(
+            lambda deadline: self._changer.preview_undo(selection, deadline, force=force)
+        )
+
     async def count_matches(self, query: Query) -> FileCounts:
         """Count the matches in each file; raises what `search` raises."""
         return await self._run(lambda deadline: self._files.count(query, self._ripgrep, deadline))
