@@ -112,7 +112,12 @@ async def _yard(place: Path, root: Path, connect: Connect) -> AsyncIterator[Orch
     specs = home / "specs"
     specs.mkdir(parents=True)
     (specs / f"{sample.AGENT}.yaml").write_text(sample.SPEC)
-    settings = Settings(data_dir=home / "data", config_dir=home / "config", database_url=None)
+    settings = Settings(
+        data_dir=home / "data",
+        config_dir=home / "config",
+        state_dir=home / "state",
+        database_url=None,
+    )
     async with Orchestrator.open(root, specs=specs, settings=settings, connect=connect) as yard:
         yield yard
 

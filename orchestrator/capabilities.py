@@ -8,6 +8,7 @@ A file with limits must not load anywhere without them; that is why they are cap
 metadata: `Agent.from_file` without these classes refuses the file by name.
 """
 
+import hashlib
 from copy import copy
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
@@ -17,10 +18,13 @@ from typing import Any, ClassVar  # Any: a capability serves agents with deps of
 
 from pydantic_ai import RunContext, RunUsage, UsageLimitExceeded
 from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.mcp import MCPToolset
+from pydantic_ai.mcp import CallToolFunc, MCPToolset, ToolResult
+from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models import ModelRequestContext
 
+from mcp_server.callers import meta_of
 from mcp_server.errors import InvalidInputError
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.grant import Grant
 from orchestrator.connections import StdioConnection, WorkspaceConnection
 
@@ -60,8 +64,15 @@ class WorkspaceTools(AbstractCapability[Any]):
 
         Pydantic AI asks again for each run. It always gets the same toolset: another one would
         start another server beside the one that the agent has opened.
+
+        Raises:
+            OrchestratorError: If no server can be started with this grant at this place.
         """
-        return self._toolset if self.grant.tools else None
+        if not self.grant.tools:
+            return None
+        if self.connection is not None:
+            self.connection.check(self.grant)
+        return self._toolset
 
     @cached_property
     def _toolset(self) -> MCPToolset[Any]:
@@ -72,9 +83,37 @@ class WorkspaceTools(AbstractCapability[Any]):
             # The model reads an error and goes on. The default counts it as a retry, and the second
             # "no such file" would end the run.
             tool_error_behavior="failed",
+            process_tool_call=_call_by_name,
             init_timeout=START_TIMEOUT_S,
             read_timeout=CALL_TIMEOUT_S,
         )
+
+
+async def _call_by_name(
+    ctx: RunContext[Any], call: CallToolFunc, tool: str, arguments: dict[str, Any]
+) -> ToolResult:
+    """Make a call, and say who makes it: the server's journal keeps that of what it changes."""
+    caller = Caller(
+        actor=(ctx.agent.name if ctx.agent else None) or "",
+        session=ctx.conversation_id or "",
+        run=ctx.run_id or "",
+        key=_key(ctx),
+    )
+    return await call(tool, arguments, metadata=meta_of(caller))
+
+
+def _key(ctx: RunContext[Any]) -> str | None:
+    """Return what this call alone has, also when a run that goes on after a crash repeats it.
+
+    Not its id alone: some models count anew in each answer. The answer that asks for the call has a
+    run and a moment, and keeps them on record; the number of a step would begin anew.
+    """
+    answers = (m for m in reversed(ctx.messages) if isinstance(m, ModelResponse))
+    answer = next(answers, None)
+    if answer is None:
+        return None
+    parts = (answer.run_id, answer.timestamp.isoformat(), ctx.tool_call_id)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()  # an id may be long, and of any kind
 
 
 class BudgetExceededError(UsageLimitExceeded):

@@ -19,8 +19,10 @@ from mcp import ClientSession
 from mcp.shared.memory import create_client_server_memory_streams
 
 from mcp_server.fence.grant import Grant
-from mcp_server.fence.workspace import Workspace
 from mcp_server.server import create_server
+from mcp_server.settings import JournalSettings
+from orchestrator.history.door import journal_in, opened, translated
+from orchestrator.settings import load_settings
 
 
 class WorkspaceConnection(Protocol):
@@ -28,6 +30,10 @@ class WorkspaceConnection(Protocol):
 
     def transport(self, grant: Grant) -> ClientTransport:
         """Return a transport, not yet connected, to a server that enforces `grant`."""
+        ...
+
+    def check(self, grant: Grant) -> None:
+        """Raise InvalidInputError if no server can be started with `grant`."""
         ...
 
 
@@ -38,11 +44,27 @@ class _Place:
     root: Path
     deny: tuple[str, ...] = ()
     """Globs of what is out of reach, beyond what the grants deny."""
+    state_dir: Path = field(default_factory=lambda: load_settings().state_dir)
+    """Where changes are recorded."""
     grant: Grant = field(default_factory=Grant.full)
     """The operator's: what a caller is granted counts only within it."""
 
+    def check(self, grant: Grant) -> None:
+        """Refuse a grant that no server can be started with here.
+
+        Raises:
+            InvalidInputError: It lets files be changed, and the journal would lie below the root.
+        """
+        if all(self._narrowed(grant).writable):
+            with translated():
+                self._journal().directory_for(os.path.realpath(self.root))
+
     def _narrowed(self, grant: Grant) -> Grant:
         return self.grant.narrowed_by(grant).denying(self.deny)
+
+    def _journal(self) -> JournalSettings:
+        with translated():
+            return journal_in(self.state_dir)
 
 
 @dataclass(frozen=True)
@@ -56,7 +78,14 @@ class StdioConnection(_Place):
         arguments += ["--grant", self._narrowed(grant).model_dump_json()]
         # The process's own stderr: what stands in its place in a notebook or a test is no file.
         log_file = sys.__stderr__ or Path(os.devnull)
-        return StdioTransport(sys.executable, arguments, keep_alive=False, log_file=log_file)
+        return StdioTransport(
+            sys.executable,
+            arguments,
+            # On top of HOME, PATH and the like; none of the keys that this process has.
+            env=self._journal().environ,
+            keep_alive=False,
+            log_file=log_file,
+        )
 
 
 @dataclass(frozen=True)
@@ -65,13 +94,14 @@ class InProcessConnection(_Place):
 
     def transport(self, grant: Grant) -> ClientTransport:
         """Return a transport that opens the workspace when it connects."""
-        return _MemoryTransport(self.root, self._narrowed(grant))
+        return _MemoryTransport(self.root, self._narrowed(grant), self._journal())
 
 
 class _MemoryTransport(ClientTransport):
-    def __init__(self, root: Path, grant: Grant) -> None:
+    def __init__(self, root: Path, grant: Grant, journal: JournalSettings) -> None:
         self._root = root
         self._grant = grant
+        self._journal = journal
 
     @asynccontextmanager
     async def connect_session(
@@ -83,7 +113,7 @@ class _MemoryTransport(ClientTransport):
         """Serve the workspace in a task of its own while the session is open."""
         options = transport_options or TransportOptions()
         async with (
-            Workspace.open(self._root, self._grant) as workspace,
+            opened(self._root, self._grant, self._journal) as workspace,
             create_client_server_memory_streams() as ((read, write), (server_read, server_write)),
             anyio.create_task_group() as tasks,
         ):

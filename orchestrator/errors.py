@@ -7,6 +7,7 @@
     │   ├── WrongRootError
     │   └── ModelNotConfiguredError
     ├── NotFoundError          names what is near
+    │   └── ChangeNotFoundError
     ├── ConflictError
     │   ├── SessionBusyError
     │   ├── LeaseLostError
@@ -86,6 +87,14 @@ class NotFoundError(OrchestratorError):
         self.name = name
         self.known = sorted(known)
         super().__init__(f"There is no {kind} {name!r}{_hint(name, self.known)}")
+
+
+class ChangeNotFoundError(NotFoundError):
+    """No call in the journal of a root fits, or none that is not undone already."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("change", "")
+        self.args = (message,)
 
 
 def _hint(name: str, known: list[str]) -> str:

@@ -228,6 +228,7 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
             result = await request.agent.run(
                 request.draft.prompt,
                 conversation=handle.claimed.conversation,
+                run_id=handle.claimed.id,
                 deps=request.draft.inputs or None,
                 capabilities=[recorder],
                 # The spec's Budget limits the run; Pydantic AI's default would limit the session.

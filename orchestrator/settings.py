@@ -27,13 +27,16 @@ class Settings(BaseSettings):
     config_dir: Path = Field(default_factory=lambda: _DIRS.user_config_path)
     """Where the user's own agents live, in `agents/`."""
 
+    state_dir: Path = Field(default_factory=lambda: _DIRS.user_state_path)
+    """Where every change of a file is kept, so that it can be undone, in `journals/`."""
+
     database_url: str | None = None
     """The record's database; by default SQLite, `workyard.db` in the data directory."""
 
     model_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """How long one request to a model may go without an answer."""
 
-    @field_validator("data_dir", "config_dir")
+    @field_validator("data_dir", "config_dir", "state_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         # Hosts and env files pass `~` on as it is.

@@ -18,9 +18,10 @@ LAYERS = {
         ("__main__",),
     ),
     "orchestrator": (
-        ("errors", "ids", "settings", "models", "spec_source", "lifecycle", "offline"),
+        ("errors", "ids", "settings", "roots", "models", "spec_source", "lifecycle", "offline"),
         ("events", "specs"),
-        ("catalogue", "store", "connections"),
+        ("catalogue", "store", "history"),
+        ("connections",),
         ("capabilities",),
         ("agents", "recorder", "failures"),
         ("runner",),
@@ -30,7 +31,7 @@ LAYERS = {
 }
 """From what knows nothing of the others to what knows them all; a layer may import itself."""
 
-MAY_IMPORT_THE_SERVER = {"connections", "capabilities"}
+MAY_IMPORT_THE_SERVER = {"history", "connections", "capabilities"}
 """The only modules of the orchestrator that import `mcp_server`, apart from the seam of `serve`."""
 
 LAZY_SEAMS = {"orchestrator/cli/__init__.py", "mcp_server/__main__.py"}

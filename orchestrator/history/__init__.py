@@ -1,0 +1,1 @@
+"""What agents and hosts have changed in a root: listed, shown, taken back."""
