@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from orchestrator.agents import check_spec
     from orchestrator.bootstrap import Orchestrator, run_sync
     from orchestrator.capabilities import CAPABILITIES
+    from orchestrator.history.history import History
     from orchestrator.runner import RunHandle, RunResult
     from orchestrator.store.store import open_store
 
 __all__ = [
     "CAPABILITIES",
+    "History",
     "Orchestrator",
     "RunHandle",
     "RunResult",
@@ -32,6 +34,7 @@ __all__ = [
 # below load on first use; the command line takes them from here and imports nothing in functions.
 _HOMES = {
     "CAPABILITIES": "orchestrator.capabilities",
+    "History": "orchestrator.history.history",
     "Orchestrator": "orchestrator.bootstrap",
     "RunHandle": "orchestrator.runner",
     "RunResult": "orchestrator.runner",

@@ -17,7 +17,10 @@ from orchestrator.catalogue import Catalogue, open_catalogue
 from orchestrator.connections import StdioConnection, WorkspaceConnection
 from orchestrator.errors import InvalidInputError
 from orchestrator.events import RecordedEvent
+from orchestrator.history.history import History
+from orchestrator.history.recorded import RecordedCall, Undo, Which
 from orchestrator.models import choose_model
+from orchestrator.roots import resolve_root
 from orchestrator.runner import RunHandle, Runner, RunRequest, RunResult
 from orchestrator.settings import Settings, load_settings
 from orchestrator.specs import Spec
@@ -27,8 +30,8 @@ from orchestrator.store.store import RunDraft, open_store
 
 MAX_PROMPT_CHARS = 1_000_000
 
-Connect = Callable[[Path, tuple[str, ...]], WorkspaceConnection]
-"""A root and what is denied in it → how agents reach it."""
+Connect = Callable[[Path, tuple[str, ...], Path], WorkspaceConnection]
+"""A root, what is denied in it, where its changes are recorded → how agents reach it."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -55,6 +58,7 @@ class Orchestrator:
     root: Path
     agents: Catalogue
     sessions: Sessions
+    history: History
     _settings: Settings
     _connection: WorkspaceConnection
     _runner: Runner
@@ -85,12 +89,13 @@ class Orchestrator:
         settings = settings or load_settings()
         specs = None if specs is None else Path(specs)
         place = resolve_root(root)
-        connection = connect(place, _own_paths(place, settings, specs))
+        connection = connect(place, _own_paths(place, settings, specs), settings.state_dir)
+        history = History(place, settings.state_dir)
         async with open_store(settings.effective_database_url) as store:
             runner = Runner(store)
             catalogue = open_catalogue(settings, specs)
             try:
-                yield cls(place, catalogue, store.sessions, settings, connection, runner)
+                yield cls(place, catalogue, store.sessions, history, settings, connection, runner)
             finally:
                 with anyio.CancelScope(shield=True):
                     await runner.close()
@@ -155,6 +160,19 @@ class Orchestrator:
         """
         await self._runner.cancel(run_id)
 
+    async def changes(self, *, limit: int = 20, **which: Unpack[Which]) -> list[RecordedCall]:
+        """Return the calls that changed files in this root, the newest first."""
+        return await self.history.changes(limit=limit, **which)
+
+    async def undo(self, *, force: bool = False, **which: Unpack[Which]) -> Undo:
+        """Take back what calls have changed, all or none: `await yard.undo(run=run.run_id)`.
+
+        Raises:
+            NotFoundError: If no call fits, or all are undone already.
+            ConflictError: If others have changed something since; `force` undoes it all the same.
+        """
+        return await self.history.undo(force=force, **which)
+
     def _model_for(self, spec: Spec, requested: str | Model | None) -> tuple[str, Model]:
         if isinstance(requested, Model):
             return requested.model_id, requested
@@ -183,26 +201,6 @@ def run_sync(
     return anyio.run(run)
 
 
-def resolve_root(root: str | Path) -> Path:
-    """Return the absolute directory that is meant.
-
-    Raises:
-        InvalidInputError: If it is none.
-    """
-    if not str(root):
-        raise InvalidInputError("The root is empty; name a directory, '.' for the current one.")
-    try:
-        place = Path(root).expanduser().resolve()
-        str(place).encode()
-        usable = place.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InvalidInputError(f"The root {str(root)!r} cannot be used: {error}.") from None
-    if not usable:
-        what = "is not a directory" if place.exists() else "does not exist"
-        raise InvalidInputError(f"The root {str(root)!r} {what}; name a directory with --root.")
-    return place
-
-
 def _check_prompt(prompt: str) -> None:
     if not prompt.strip():
         raise InvalidInputError("The prompt is empty; say what the agent is to do.")
@@ -218,7 +216,7 @@ def _check_prompt(prompt: str) -> None:
 
 def _own_paths(root: Path, settings: Settings, specs: Path | None) -> tuple[str, ...]:
     """Return globs for what of ours lies under the root: no agent changes record or specs."""
-    ours = [settings.data_dir, settings.config_dir]
+    ours = [settings.data_dir, settings.config_dir, settings.state_dir]
     if specs is not None:
         ours.append(specs)
     database = sqlite_file(settings.effective_database_url)

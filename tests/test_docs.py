@@ -69,7 +69,9 @@ def test_python_in_the_readme_is_python() -> None:
 @pytest.mark.parametrize("name", ["README.md", "docs/howto-local-models.md"])
 def test_commands_in_the_documents_exist(name: str) -> None:
     lines = "\n".join(blocks(text_of(name), "console")).splitlines()
-    commands = [shlex.split(line[2:], comments=True) for line in lines if "workyard " in line]
+    commands = [
+        shlex.split(line[2:], comments=True) for line in lines if re.match(r"\$ .*workyard ", line)
+    ]
     root = get_command(app)
 
     assert commands

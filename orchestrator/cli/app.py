@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import agents, models, run, sessions
+from orchestrator.cli import agents, changes, models, run, sessions
 
 
 def _print_version(wanted: bool) -> None:
@@ -46,6 +46,9 @@ def serve() -> None:
 
 app.command("run")(run.run)
 app.command("ask")(run.ask)
+app.command("changes")(changes.changes)
+app.command("diff")(changes.diff)
+app.command("undo")(changes.undo)
 app.command("models")(models.models)
 app.add_typer(agents.app, name="agents")
 app.add_typer(sessions.app, name="sessions")

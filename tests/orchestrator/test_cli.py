@@ -294,6 +294,7 @@ LIGHT = [
     (["serve", "--help"], {"pydantic_ai", "sqlmodel", "typer", "fastapi", "mcp"}),
     (["agents", "list"], {"pydantic_ai", "sqlmodel", "mcp"}),
     (["models"], {"pydantic_ai", "sqlmodel", "mcp"}),
+    (["changes", "--root", "/usr"], {"pydantic_ai", "sqlmodel", "mcp"}),
     (["--help"], {"pydantic_ai", "sqlmodel", "mcp"}),
 ]
 
