@@ -85,12 +85,17 @@ def shown(name: str) -> str:
     return f"'{printable_name(short)}'"
 
 
+def byte_size(text: str) -> int:
+    """Return the bytes of `text` as UTF-8, without making them where it is plain ASCII."""
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
+
+
 def rows_that_fit(rows: Iterable[str], max_bytes: int = MAX_ANSWER_BYTES) -> list[str]:
     """Return the first `rows` that fit into `max_bytes`, but at least one: each says something."""
     fitting: list[str] = []
     size = 0
     for row in rows:
-        size += len(row.encode(errors="replace")) + 1
+        size += byte_size(row) + 1
         if size > max_bytes and fitting:
             break
         fitting.append(row)

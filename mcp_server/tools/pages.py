@@ -7,7 +7,7 @@ from itertools import islice
 from mcp_server.errors import InvalidInputError, LimitError
 from mcp_server.fence.grant import Limits
 from mcp_server.fence.reading import OtherFile, TextFile, line_ends
-from mcp_server.text import count_lines, counted, printable_name, rows_that_fit, shown
+from mcp_server.text import byte_size, count_lines, counted, printable_name, rows_that_fit, shown
 
 _STEP_CHARS = 1 << 16
 
@@ -32,7 +32,7 @@ class Page:
     @property
     def size(self) -> int:
         """Bytes of the rows."""
-        return sum(len(row.encode(errors="replace")) + 1 for row in self.rows)
+        return sum(byte_size(row) + 1 for row in self.rows)
 
     def __str__(self) -> str:
         last = self.first + len(self.rows) - 1 if self.rows else 0
