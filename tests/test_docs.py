@@ -1,6 +1,8 @@
 """The documents say what is so."""
 
 import ast
+import doctest
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -22,6 +24,21 @@ DOCUMENTS = sorted(
     for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md")
     for file in REPOSITORY.glob(pattern)
 )
+
+
+MODULES_WITH_EXAMPLES = sorted(
+    ".".join(file.relative_to(REPOSITORY).with_suffix("").parts)
+    for package in ("mcp_server", "orchestrator")
+    for file in (REPOSITORY / package).rglob("*.py")
+    if ">>> " in file.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("module", MODULES_WITH_EXAMPLES)
+def test_the_examples_in_docstrings_are_true(module: str) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(module))
+    assert tried > 0
+    assert failed == 0
 
 
 def text_of(name: str) -> str:

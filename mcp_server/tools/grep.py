@@ -14,6 +14,7 @@ from mcp_server.fence.search import FileCounts, Query, SearchResult
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import (
     MAX_ANSWER_BYTES,
+    byte_size,
     counted,
     printable_line,
     printable_name,
@@ -125,7 +126,7 @@ def _fitting(lines: Sequence[Match], context: int) -> _Page:
     for less in _halved(context):
         notes = [] if less == context else [f"… context cut to {less} to fit."]
         page = _page(near_matches(lines, less), with_gaps=context > 0, notes=notes)
-        if sum(len(row.encode(errors="replace")) + 1 for row in page.rows) <= MAX_ANSWER_BYTES:
+        if sum(byte_size(row) + 1 for row in page.rows) <= MAX_ANSWER_BYTES:
             return page
     matches = near_matches(lines, 0)
     short = [replace(line, text=_cut(line.text)) for line in matches]

@@ -1,20 +1,14 @@
 """A diff shows what was done, and stays small and quick whatever was done."""
 
 import difflib
-import doctest
 import random
 import time
 
 import pytest
 
-from mcp_server.fence import diffs
 from mcp_server.fence.diffs import MAX_DIFF_BYTES, common_end, common_start, diff
 
 TEN = "".join(f"line {number}\n" for number in range(1, 11))
-
-
-def test_the_examples_in_the_docstrings_are_true() -> None:
-    assert doctest.testmod(diffs) == (0, 3)
 
 
 def test_a_change_is_shown_with_three_lines_around_it() -> None:
