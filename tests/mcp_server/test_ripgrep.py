@@ -9,7 +9,7 @@ import pytest
 from mcp_server.errors import LimitError, PatternError, UnavailableError
 from mcp_server.fence import ripgrep
 from mcp_server.fence import workspace as workspace_module
-from mcp_server.fence.grant import Grant
+from mcp_server.fence.grant import Grant, Limits
 from mcp_server.fence.ripgrep import find_ripgrep
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
@@ -56,6 +56,22 @@ async def test_a_search_that_nobody_waits_for_is_stopped(
             with anyio.move_on_after(0.2) as waiting:
                 await workspace.search(Query(pattern="x"))
             assert waiting.cancelled_caught
+
+
+@pytest.mark.usefixtures("no_landlock")
+async def test_a_call_over_its_time_is_a_limit_error(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = yard.outside / "rg"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(workspace_module, "find_ripgrep", lambda: str(program))
+    grant = Grant.full().model_copy(update={"limits": Limits(call_s=0.5)})
+    with anyio.fail_after(10):
+        async with Workspace.open(yard.root, grant) as workspace:
+            with pytest.raises(LimitError, match="took longer than") as late:
+                await workspace.search(Query(pattern="x"))
+    assert late.value.unit == "s"
 
 
 @pytest.mark.usefixtures("no_landlock")

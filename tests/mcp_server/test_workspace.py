@@ -323,16 +323,6 @@ async def test_a_missing_file_outside_the_grant_is_refused_not_missing(yard: Yar
                 await workspace.read_text(path)
 
 
-async def test_a_call_over_its_time_is_a_limit_error(yard: Yard) -> None:
-    for number in range(300):
-        yard.write(f"many/{number}/file.txt", "x\n" * 100)
-    grant = Grant.full().model_copy(update={"limits": Limits(call_s=0.02)})
-    async with Workspace.open(yard.root, grant) as workspace:
-        with pytest.raises(LimitError, match="took longer than") as late:
-            await workspace.search(Query(pattern="x"))
-    assert late.value.unit == "s"
-
-
 async def test_a_thread_that_hangs_does_not_hang_its_caller(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
