@@ -181,7 +181,8 @@ def _subtrees(globs: tuple[str, ...]) -> re.Pattern[str]:
     folded = [_fold(glob) for glob in globs]
     anywhere = _alternatives([glob for glob in folded if "/" not in glob])
     anchored = _alternatives([glob for glob in folded if "/" in glob])
-    return re.compile(rf"(?:(?:\A|/)(?:{anywhere})|\A(?:{anchored}))(?:/|\Z)", re.DOTALL)
+    # From the start of one component to that of the next, not from each character.
+    return re.compile(rf"\A(?:(?:[^/]*/)*?(?:{anywhere})|(?:{anchored}))(?:/|\Z)", re.DOTALL)
 
 
 @lru_cache(maxsize=256)
