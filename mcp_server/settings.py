@@ -22,7 +22,7 @@ class JournalSettings:
     keep_s: float = 30 * _DAY_S
     """Seconds after which a change can no longer be undone."""
     keep_bytes: int = 1_000_000_000
-    """Bytes of compressed content in one journal; beyond that, the oldest changes go first."""
+    """Bytes that one journal has in use; beyond that, the oldest changes go first."""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -37,16 +37,18 @@ class JournalSettings:
         """Return the directory of the journal of `root`, an absolute path without links.
 
         Raises:
-            InvalidInputError: it would lie below the root.
+            InvalidInputError: it would lie below the root, by whatever name, or the root among the
+                journals.
         """
         name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-        directory = Path(os.path.realpath(self.directory)) / name
-        if directory.is_relative_to(root):
+        journals = Path(os.path.realpath(self.directory))
+        above = (journals, *journals.parents)
+        if Path(root).is_relative_to(journals) or any(_is_same(each, root) for each in above):
             raise InvalidInputError(
                 "The journal would lie below the root, where what it keeps could be changed. Name "
                 "a directory elsewhere with WORKYARD_STATE_DIR, or a narrower root."
             )
-        return directory
+        return journals / name
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "JournalSettings":
@@ -69,6 +71,14 @@ class JournalSettings:
         except RuntimeError as error:  # `~` of nobody
             raise InvalidInputError(f"WORKYARD_STATE_DIR cannot be used: {error}.") from None
         return cls(directory, days * _DAY_S, int(megabytes * _MEGABYTE))
+
+
+def _is_same(directory: Path, root: str) -> bool:
+    # By its inode: it has another name where it is mounted twice, or whatever case is written.
+    try:
+        return os.path.samefile(directory, root)
+    except OSError:  # one of them does not exist yet
+        return str(directory) == root
 
 
 def _positive(name: str, environ: Mapping[str, str], default: float) -> float:

@@ -6,26 +6,24 @@ they put where.
 """
 
 import hashlib
-import os
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from mcp_server.errors import ConflictError, InvalidInputError, PathEscapeError, ServerError
-from mcp_server.fence.changes import Caller, Change, Outcome, State, are_alike
+from mcp_server.errors import ConflictError, InvalidInputError, ServerError, UnavailableError
+from mcp_server.fence.changes import Caller, Change, Outcome
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.disk import look, move, put
-from mcp_server.fence.faults import translated
 from mcp_server.fence.gate import Gate
+from mcp_server.fence.interrupted import made_part, remove_temporaries, take_back
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import UNDO, Call, Selection
-from mcp_server.fence.openers import DIRECTORY_FLAGS, Opened, split
 from mcp_server.fence.seen import Seen
+from mcp_server.fence.tree import Tree
 from mcp_server.fence.undoing import Undone, calls_to_undo, plan_undo
-from mcp_server.text import shown
 
-_MAX_BYTES = 1 << 40  # of what was stored before, whatever a limit says today
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,7 @@ class Changer:
         self._gate = gate
         self._journal = journal
         self._seen = seen
+        self._tree = Tree(gate.root)
 
     def preview(self, request: ChangeRequest, deadline: Deadline) -> Outcome:
         """Return what `change` would do."""
@@ -123,10 +122,9 @@ class Changer:
     def settled(self, deadline: Deadline) -> Iterator[None]:
         """Be alone in the root, with nothing half done in it."""
         with self._journal.alone(deadline):
-            interrupted = self._journal.interrupted()
+            interrupted = self._journal.under_way()
             if interrupted is not None:
-                self._settle(interrupted, deadline)
-            self._journal.end()
+                self._settle(interrupted)
             yield
 
     def _plan(self, request: ChangeRequest, deadline: Deadline) -> Sequence[Change]:
@@ -134,7 +132,7 @@ class Changer:
 
     def _plan_undo(self, selection: Selection, deadline: Deadline, *, force: bool) -> Undone:
         calls = calls_to_undo(self._journal, selection)
-        return Undone(calls, plan_undo(calls, _Today(self._gate, deadline), force=force))
+        return Undone(calls, plan_undo(calls, self._tree, deadline, force=force))
 
     def _repeated(self, done: Call, fingerprint: str) -> Outcome:
         if done.fingerprint != fingerprint:
@@ -144,110 +142,47 @@ class Changer:
             )
         for change in done.changes:
             self._gate.check_writable(change.path, change.path)
+            if change.moved_to is not None:
+                self._gate.check_writable(change.moved_to, change.moved_to)
+            if change.before is not None and change.after is not None:
+                self._gate.check_readable(change.path, change.path)
         return Outcome(done.changes, done.number, is_repeat=True)
 
     def _do(self, call: Call, undone: Sequence[int] = ()) -> int:
-        number = self._journal.begin(call)
+        number = self._journal.begin(call, undone)
         made: list[Change] = []
         try:
             for change in call.changes:
-                self._make(change)
-                made.append(change)
-        except BaseException:
-            for change in reversed(made):
-                self._make(change.reverse)
-            self._journal.forget(number)
+                made.append(change)  # before it is: the disk can fail when the new name is there
+                self._tree.make(change)
+        except BaseException as error:
+            if isinstance(error, ConflictError):  # the change was not even begun
+                made.pop()
+            # What cannot be taken back now stays under way: the next call tries again.
+            with suppress(ServerError):
+                self._take_back(number, made)
             raise
-        if undone:
-            self._journal.mark_undone(undone, number)
-        self._journal.end()
+        try:
+            self._journal.finish(number)
+        except UnavailableError as error:  # done is done; the next call finds it so and notes it
+            logger.warning("a call could not be noted as done: %s", error)
         return number
 
-    def _settle(self, call: Call, deadline: Deadline) -> None:
+    def _settle(self, call: Call) -> None:
         """Take back what a killed call has done, unless it had done all."""
-        today = _Today(self._gate, deadline)
-        is_made = [_is_made(change, today) for change in call.changes]
-        if all(is_made):
-            return
-        for change, made in zip(reversed(call.changes), reversed(is_made), strict=True):
-            if made:
-                # Whatever cannot be taken back has been changed by someone else since.
-                with suppress(ServerError):
-                    self._make(change.reverse)
-        self._journal.forget(call.number)
+        remove_temporaries(call.changes, self._tree)
+        made = made_part(call.changes, self._tree)
+        if len(made) == len(call.changes):
+            self._journal.finish(call.number)
+        else:
+            self._take_back(call.number, made)
 
-    def _make(self, change: Change) -> None:
-        try:
-            with directory_of(self._gate, change.path) as (directory, name):
-                if change.moved_to is None:
-                    put(directory.fd, name, change.before, change.after)
-                    return
-                with directory_of(self._gate, change.moved_to) as (target, new_name):
-                    move(directory.fd, name, target.fd, new_name)
-        except FileExistsError:
-            path = shown(change.moved_to or change.path)
-            raise ConflictError(
-                f"Path {path} has come into being meanwhile. Nothing has been changed."
-            ) from None
-        except FileNotFoundError:
-            raise ConflictError(
-                f"Path {shown(change.path)} has gone meanwhile. Nothing has been changed."
-            ) from None
-        except OSError as error:
-            raise translated(error, change.path) from error
-
-
-def _is_made(change: Change, today: "_Today") -> bool:
-    now = today.look(change.path)
-    if change.moved_to is not None:
-        return now is None
-    return are_alike(now, change.after) and not are_alike(now, change.before)
+    def _take_back(self, number: int, changes: Sequence[Change]) -> None:
+        if take_back(changes, self._tree):
+            self._journal.forget(number)
+        else:
+            self._journal.abandon(number)
 
 
 def _fingerprint(request: ChangeRequest) -> str:
     return hashlib.sha256(repr(request).encode(errors="surrogatepass")).hexdigest()
-
-
-@contextmanager
-def directory_of(gate: Gate, path: str) -> Iterator[tuple[Opened, str]]:
-    """Open the directory that holds what is at the canonical `path`.
-
-    Raises:
-        ConflictError: another directory is there now, behind a link.
-        OSError: anything else that the system says.
-    """
-    *parts, name = split(path)
-    changed = ConflictError(
-        f"The directories above {shown(path)} have changed meanwhile. Make the call again."
-    )
-    try:
-        directory = gate.root.open_parts(tuple(parts), DIRECTORY_FLAGS)
-    except PathEscapeError:  # a link that leads out is where a directory was
-        raise changed from None
-    with directory:
-        if directory.path != ("/".join(parts) or "."):
-            raise changed
-        yield directory, name
-
-
-class _Today:
-    """What is beneath the root now, whatever the grant says."""
-
-    def __init__(self, gate: Gate, deadline: Deadline) -> None:
-        self._gate = gate
-        self._deadline = deadline
-
-    def look(self, path: str) -> State | None:
-        try:
-            with directory_of(self._gate, path) as (directory, name):
-                return look(directory, name, _MAX_BYTES, self._deadline)
-        except (FileNotFoundError, NotADirectoryError, ConflictError):
-            return (
-                None  # nor is it there when another directory has taken the place of the one above
-            )
-        except OSError as error:
-            raise translated(error, path) from error
-
-    def names(self, path: str) -> list[str]:
-        with self._gate.root.open_parts(split(path), DIRECTORY_FLAGS) as directory:
-            return os.listdir(directory.fd)

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mcp_server.errors import LimitError
 
@@ -15,6 +17,7 @@ class Deadline:
         self.limit_s = limit_s
         self._started = time.monotonic()
         self._waited_s: float | None = None
+        self._obstacle = ""
         self._cancelled = threading.Event()
 
     def begin(self) -> None:
@@ -25,6 +28,13 @@ class Deadline:
         """
         self._waited_s = time.monotonic() - self._started
         self.check()
+
+    @contextmanager
+    def waiting(self, obstacle: str) -> Iterator[None]:
+        """Blame `obstacle`, a clause, if the time is over before the block ends."""
+        self._obstacle = obstacle
+        yield
+        self._obstacle = ""  # after an error it stays: others ask for the reason too
 
     def cancel(self) -> None:
         """Let the work stop: nobody waits for it."""
@@ -53,7 +63,12 @@ class Deadline:
             f"The call took longer than {self.limit_s:g} s and was stopped. Ask for less at once: "
             "a narrower path, a glob, a smaller depth."
         )
-        if self._waited_s is None or self._waited_s > max(_LONG_WAIT_S, self.limit_s / 2):
+        if self._obstacle:
+            message = (
+                f"The call was not done within {self.limit_s:g} s: {self._obstacle}. Nothing was "
+                "changed; make the same call again later."
+            )
+        elif self._waited_s is None or self._waited_s > max(_LONG_WAIT_S, self.limit_s / 2):
             message = (
                 f"The server is busy: the call was not done within {self.limit_s:g} s, as others "
                 "came before it. Make the same call again, with fewer at once."

@@ -48,7 +48,7 @@ def look(directory: Opened, name: str, max_bytes: int, deadline: Deadline) -> St
         return None
     path = shown(join(directory.path, name))
     if stat.S_ISDIR(found.st_mode):
-        return State(Kind.DIRECTORY, mode=found.st_mode & 0o777)
+        return State(Kind.DIRECTORY, mode=found.st_mode & 0o7777)
     if stat.S_ISLNK(found.st_mode):
         return State(Kind.LINK, os.fsencode(os.readlink(name, dir_fd=directory.fd)))
     if not stat.S_ISREG(found.st_mode):
@@ -83,11 +83,11 @@ def read_at_most(fd: int, limit: int, deadline: Deadline) -> bytes:
 def put(directory_fd: int, name: str, before: State | None, after: State | None) -> None:
     """Make `name` what `after` says, where `before` says what is there.
 
-    A file is put there at once: whoever looks sees the old one or the new one, whole.
+    It is put there at once: whoever looks sees the old thing or the new one, whole.
 
     Raises:
-        FileExistsError: something is there although `before` says nothing.
-        OSError: anything else that the system says; what was there is whole.
+        FileExistsError: something is there although `before` says nothing, or another kind.
+        OSError: anything else that the system says; what is there is whole, old or new.
     """
     if after is None:
         (os.rmdir if before and before.kind is Kind.DIRECTORY else os.unlink)(
@@ -95,13 +95,15 @@ def put(directory_fd: int, name: str, before: State | None, after: State | None)
         )
     elif after.kind is Kind.FILE:
         replaced = None if before is None else state_of(directory_fd, name)
+        if replaced is not None and not stat.S_ISREG(replaced.st_mode):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         _put_file(directory_fd, name, after, replaced)
     elif after.kind is Kind.LINK:
         os.symlink(os.fsdecode(after.content), name, dir_fd=directory_fd)
-    else:
+    elif after.mode is None:
         os.mkdir(name, dir_fd=directory_fd)
-        if after.mode is not None:
-            _set_mode(directory_fd, name, after.mode)
+    else:
+        _put_directory(directory_fd, name, after.mode)
 
 
 def move(source_fd: int, source: str, destination_fd: int, destination: str) -> None:
@@ -142,8 +144,8 @@ def _put_file(directory_fd: int, name: str, after: State, replaced: os.stat_resu
 
     Hard links are broken on purpose: package stores share files by them.
     """
-    _remove_stale(directory_fd)
-    temporary = f".workyard-{secrets.token_hex(6)}.tmp"
+    remove_temporaries(directory_fd, older_than_s=_STALE_S)
+    temporary = _temporary_name()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     # A new file gets what the umask leaves; a secret one is never readable by others on its way.
     is_plain = replaced is None and after.mode is None
@@ -171,14 +173,27 @@ def _put_file(directory_fd: int, name: str, after: State, replaced: os.stat_resu
     os.fsync(directory_fd)  # the rename survives a power cut too
 
 
-def _set_mode(directory_fd: int, name: str, mode: int) -> None:
-    # By descriptor: a chmod by name follows links.
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(name, flags, dir_fd=directory_fd)
+def _put_directory(directory_fd: int, name: str, mode: int) -> None:
+    """Put an empty directory at `name` at once, with its mode."""
+    temporary = _temporary_name()
+    os.mkdir(temporary, 0o700, dir_fd=directory_fd)
     try:
-        os.fchmod(fd, mode)
-    finally:
-        os.close(fd)
+        # By descriptor: a chmod by name follows links.
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(temporary, flags, dir_fd=directory_fd)
+        try:
+            os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+        move(directory_fd, temporary, directory_fd, name)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.rmdir(temporary, dir_fd=directory_fd)
+        raise
+
+
+def _temporary_name() -> str:
+    return f".workyard-{secrets.token_hex(6)}.tmp"
 
 
 def _keep_access(fd: int, replaced: os.stat_result, access_list: bytes | None) -> None:
@@ -214,13 +229,15 @@ def _access_list(directory_fd: int, name: str) -> bytes | None:
         raise
 
 
-def _remove_stale(directory_fd: int) -> None:
+def remove_temporaries(directory_fd: int, older_than_s: float) -> None:
     """Remove what writes have left in the directory that were killed on their way."""
-    before = time.time() - _STALE_S
+    before = time.time() - older_than_s
     with os.scandir(directory_fd) as found:
         names = [each.name for each in found if _TEMPORARY.fullmatch(each.name)]
     for name in names:
         with suppress(FileNotFoundError):  # another write was quicker
             state = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-            if stat.S_ISREG(state.st_mode) and state.st_mtime < before:
-                os.unlink(name, dir_fd=directory_fd)
+            if state.st_mtime <= before:
+                remove = os.rmdir if stat.S_ISDIR(state.st_mode) else os.unlink
+                with suppress(OSError):  # not ours: something is in it
+                    remove(name, dir_fd=directory_fd)

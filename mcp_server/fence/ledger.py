@@ -4,9 +4,10 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -23,8 +24,15 @@ CREATE TABLE IF NOT EXISTS call (
   session TEXT NOT NULL,
   run TEXT NOT NULL,
   key TEXT UNIQUE,
-  undone_by INTEGER
+  is_done INTEGER NOT NULL DEFAULT FALSE
 );
+CREATE INDEX IF NOT EXISTS under_way ON call (number) WHERE NOT is_done;
+CREATE TABLE IF NOT EXISTS undoing (
+  call INTEGER NOT NULL REFERENCES call ON DELETE CASCADE,
+  undo INTEGER NOT NULL REFERENCES call ON DELETE CASCADE,
+  PRIMARY KEY (call, undo)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS undoing_undo ON undoing (undo);
 CREATE TABLE IF NOT EXISTS change (
   call INTEGER NOT NULL REFERENCES call ON DELETE CASCADE,
   number INTEGER NOT NULL,
@@ -34,6 +42,8 @@ CREATE TABLE IF NOT EXISTS change (
   after_kind TEXT, after_mode INTEGER, after_sha256 TEXT,
   PRIMARY KEY (call, number)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS change_before ON change (before_sha256);
+CREATE INDEX IF NOT EXISTS change_after ON change (after_sha256);
 CREATE TABLE IF NOT EXISTS content (
   sha256 TEXT PRIMARY KEY,
   zlib BLOB NOT NULL
@@ -45,6 +55,10 @@ UNDO = "undo"
 SHORT = 12
 """Characters at the end of a session or a run by which a person tells it from others: UUIDs of
 version 7 begin with the time."""
+_MAX_DROPPED = 100  # calls at a time
+_MAX_FREE = 4  # a quarter of the file
+_MAX_FREED_PAGES = 2000  # at a time
+_MAX_WAL_BYTES = 16_000_000
 _FASTEST = 1  # zlib's level: source code shrinks to a third in a tenth of the best one's time
 
 
@@ -63,7 +77,7 @@ class Call:
     at: float = 0
     """Seconds since 1970."""
     undone_by: int | None = None
-    """The number of the call that took this one back."""
+    """The number of the call that took this one back, and was not taken back itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +110,11 @@ class Ledger:
         """Close it."""
         self._database.close()
 
-    def insert(self, call: Call, on_number: Callable[[int], None]) -> int:
-        """Store `call` and return its number, told to `on_number` before it is on the disk."""
+    def insert(self, call: Call, undone: Sequence[int]) -> int:
+        """Store `call`, which is under way and takes those back that have the numbers `undone`.
+
+        On return it is on the disk.
+        """
         caller = call.caller
         with self._database as database:
             row = database.execute(
@@ -129,24 +146,42 @@ class Ledger:
                 )
                 for state in (change.before, change.after):
                     self._keep(state)
-            on_number(number)
+            database.executemany(
+                "INSERT INTO undoing SELECT number, ? FROM call WHERE number = ?",
+                [(number, each) for each in undone],
+            )
         return number
+
+    def finish(self, number: int) -> None:
+        """Note that the call with this number has done what it was to do."""
+        with self._unhurried() as database:
+            database.execute("UPDATE call SET is_done = TRUE WHERE number = ?", (number,))
+
+    def abandon(self, number: int) -> None:
+        """Note that nobody works on the call any more, and that its key has not been served."""
+        with self._unhurried() as database:
+            database.execute(
+                "UPDATE call SET is_done = TRUE, key = NULL WHERE number = ?", (number,)
+            )
 
     def delete(self, number: int) -> None:
         """Drop the call with this number."""
-        with self._database as database:
-            database.execute("DELETE FROM call WHERE number = ?", (number,))
+        with self._unhurried():
+            self._drop(number)
 
-    def mark_undone(self, numbers: Sequence[int], by: int) -> None:
-        """Note that the call `by` took others back; what an undo among them took back is done."""
-        marks = ",".join("?" * len(numbers))
-        with self._database as database:
-            database.execute(
-                f"UPDATE call SET undone_by = NULL WHERE undone_by IN ({marks})", numbers
-            )
-            database.execute(
-                f"UPDATE call SET undone_by = ? WHERE number IN ({marks})", (by, *numbers)
-            )
+    @contextmanager
+    def _unhurried(self) -> Iterator[sqlite3.Connection]:
+        """Commit without waiting for the disk.
+
+        A power cut can take the note back, but not without those that follow it: the call is then
+        under way again, and is judged by what is there.
+        """
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        try:
+            with self._database as database:
+                yield database
+        finally:
+            self._database.execute("PRAGMA synchronous = FULL")
 
     def _keep(self, state: State | None) -> None:
         if state is None:
@@ -156,34 +191,33 @@ class Ledger:
             packed = zlib.compress(state.content, _FASTEST)
             self._database.execute("INSERT INTO content VALUES (?, ?)", (state.sha256, packed))
 
+    def under_way(self) -> int | None:
+        """Return the number of the call that is not finished, if there is one."""
+        row = self._database.execute("SELECT max(number) FROM call WHERE NOT is_done").fetchone()
+        return None if row[0] is None else int(row[0])
+
     def select(self, selection: Selection, limit: int) -> list[Call]:
         """Return the calls that are meant, the newest first; all of them for a limit of -1."""
-        terms = {
-            "number = ?": selection.number,
-            f"? IN (session, substr(session, -{SHORT}))": selection.session,
-            f"? IN (run, substr(run, -{SHORT}))": selection.run,
-            "key = ?": selection.key,
-            "undone_by IS NULL AND tool != ?": UNDO if selection.stands else None,
-        }
-        given = {term: value for term, value in terms.items() if value is not None}
-        where, values = " AND ".join(given) or "TRUE", tuple(given.values())
-        with closing(self._database.cursor()) as cursor:
-            rows = cursor.execute(
-                "SELECT number, at, tool, fingerprint, undone_by, actor, session, run, key"
-                f" FROM call WHERE {where} ORDER BY number DESC LIMIT ?",
-                (*values, limit),
-            ).fetchall()
+        where, values = _terms(selection)
+        with closing(self._database.cursor()) as cursor:  # which is not always read to its end
+            found = cursor.execute(
+                "SELECT number, at, tool, fingerprint, actor, session, run, key"
+                f" FROM call WHERE {where} ORDER BY number DESC",
+                values,
+            )
+            meant = (row for row in found if not (selection.stands and self._undone_by(row[0])))
+            rows = list(islice(meant, None if limit < 0 else limit))
         return [
             Call(
                 number=number,
                 at=at,
                 tool=tool,
                 fingerprint=fingerprint,
-                undone_by=undone_by,
+                undone_by=self._undone_by(number),
                 caller=Caller(actor=actor, session=session, run=run, key=key),
                 changes=self._changes(number),
             )
-            for number, at, tool, fingerprint, undone_by, actor, session, run, key in rows
+            for number, at, tool, fingerprint, actor, session, run, key in rows
         ]
 
     def content(self, path: str, start: str) -> bytes | None:
@@ -191,10 +225,16 @@ class Ledger:
         row = self._database.execute(
             "SELECT zlib FROM content WHERE sha256 LIKE ? || '%' AND sha256 IN"
             " (SELECT before_sha256 FROM change WHERE path = ?"
-            " UNION SELECT after_sha256 FROM change WHERE path = ?)",
+            " UNION SELECT after_sha256 FROM change WHERE path = ?) LIMIT 1",
             (start, _stored(path), _stored(path)),
         ).fetchone()
         return zlib.decompress(row[0]) if row else None
+
+    def _undone_by(self, number: int) -> int | None:
+        rows = self._database.execute(
+            "SELECT undo FROM undoing WHERE call = ? ORDER BY undo DESC", (number,)
+        ).fetchall()
+        return next((undo for (undo,) in rows if self._undone_by(undo) is None), None)
 
     def _changes(self, call: int) -> list[Change]:
         rows = self._database.execute(
@@ -203,55 +243,99 @@ class Ledger:
             " FROM change LEFT JOIN content b ON b.sha256 = before_sha256"
             " LEFT JOIN content a ON a.sha256 = after_sha256 WHERE call = ? ORDER BY number",
             (call,),
-        )
+        ).fetchall()
         return [
             Change(_shown(path), _state(*states[:3]), _state(*states[3:]), _shown(moved_to) or None)
             for path, moved_to, *states in rows
         ]
 
-    def prune(self, keep_s: float, keep_bytes: int) -> None:
-        """Drop what is too old, then the oldest until the rest is small enough."""
-        with self._database as database:
-            oldest = time.time() - keep_s
-            if database.execute("DELETE FROM call WHERE at < ?", (oldest,)).rowcount:
-                self._drop_content()
-            while self._size() > keep_bytes:
-                # A tenth at a time: each round looks at all that is left.
-                database.execute(
-                    "DELETE FROM call WHERE number IN (SELECT number FROM call ORDER BY number"
-                    " LIMIT 1 + (SELECT count(*) FROM call) / 10)"
-                )
-                self._drop_content()
-        self._database.execute("PRAGMA incremental_vacuum").fetchall()
-
-    def _drop_content(self) -> None:
-        self._database.execute(
-            "DELETE FROM content WHERE sha256 NOT IN (SELECT before_sha256 FROM change WHERE"
-            " before_sha256 IS NOT NULL UNION SELECT after_sha256 FROM change WHERE"
-            " after_sha256 IS NOT NULL)"
+    @property
+    def used_bytes(self) -> int:
+        """How large the database is, without what is free in it."""
+        return (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma(
+            "page_size"
         )
 
-    def _size(self) -> int:
-        row = self._database.execute("SELECT coalesce(sum(length(zlib)), 0) FROM content")
-        return int(row.fetchone()[0])
+    def prune(self, keep_s: float, keep_bytes: int) -> None:
+        """Drop the oldest calls, those that are too old or too much; a part of them at a time.
+
+        Others wait for it: what is left over goes with the next call.
+        """
+        too_old = time.time() - keep_s
+        with self._database as database:
+            for _ in range(_MAX_DROPPED):
+                oldest = database.execute("SELECT number, at FROM call ORDER BY number LIMIT 1")
+                number, at = oldest.fetchone() or (None, 0)
+                if number is None or (at >= too_old and self.used_bytes <= keep_bytes):
+                    break
+                self._drop(number)
+        # What is free is used again; only much of it is worth the work of giving it back.
+        if self._pragma("freelist_count") > self._pragma("page_count") / _MAX_FREE:
+            # As a script: `execute` would take the first of its steps, a page, for its end.
+            self._database.executescript(f"PRAGMA incremental_vacuum({_MAX_FREED_PAGES})")
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _pragma(self, name: str) -> int:
+        return int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def _drop(self, number: int) -> None:
+        """Drop a call, and the contents that no other call holds."""
+        hashes = self._database.execute(
+            "SELECT before_sha256 FROM change WHERE call = ?1"
+            " UNION SELECT after_sha256 FROM change WHERE call = ?1",
+            (number,),
+        ).fetchall()
+        self._database.execute("DELETE FROM call WHERE number = ?", (number,))
+        self._database.executemany(
+            "DELETE FROM content WHERE sha256 = ?1"
+            " AND NOT EXISTS (SELECT 1 FROM change WHERE before_sha256 = ?1)"
+            " AND NOT EXISTS (SELECT 1 FROM change WHERE after_sha256 = ?1)",
+            hashes,
+        )
 
 
 def _connect(file: Path) -> sqlite3.Connection:
+    # Never opened here once it exists: closing a file drops the locks that SQLite holds on it.
+    with suppress(FileExistsError):
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o600)  # whatever the umask says; the files beside it get the same
+        os.close(fd)
     database = sqlite3.connect(file)
+    try:
+        _prepare(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA auto_vacuum = INCREMENTAL")
     # WAL, in every version of SQLite: what can go wrong with it takes two connections at work at
     # the same time, and the lock lets in one.
     database.execute("PRAGMA journal_mode = WAL")
+    database.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA foreign_keys = ON")
     database.execute("PRAGMA temp_store = MEMORY")
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > _SCHEMA_VERSION:
-        database.close()
         raise UnavailableError("The journal was made by a newer Workyard: install that one.")
-    database.executescript(_SCHEMA)
-    database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-    return database
+    if version < _SCHEMA_VERSION:
+        database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+
+
+def _terms(selection: Selection) -> tuple[str, tuple[int | str, ...]]:
+    """Return the condition for the calls that are meant, and the values in it."""
+    terms = {
+        "number = ?": selection.number,
+        f"? IN (session, substr(session, -{SHORT}))": selection.session,
+        f"? IN (run, substr(run, -{SHORT}))": selection.run,
+        "key = ?": selection.key,
+        "tool != ?": UNDO if selection.stands else None,
+    }
+    given = {term: value for term, value in terms.items() if value is not None}
+    return " AND ".join(given) or "TRUE", tuple(given.values())
 
 
 def _stored(path: str | None) -> bytes | None:

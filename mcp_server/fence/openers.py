@@ -77,6 +77,11 @@ def join(directory: str, name: str) -> str:
     return name if directory == "." else f"{directory}/{name}"
 
 
+def is_in(path: str, directory: str) -> bool:
+    """Tell whether the canonical `path` is `directory` or below it."""
+    return path == directory or path.startswith(directory + "/")
+
+
 def best_opener(root_fd: int) -> Opener:
     """Return the kernel's opener where it works, else the walk."""
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):

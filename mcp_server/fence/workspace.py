@@ -46,7 +46,7 @@ from mcp_server.fence.undoing import Undone
 from mcp_server.settings import JournalSettings
 
 MAX_WORKERS = 4
-"""Threads of one workspace: disks gain little from more, and a stuck one must not take all."""
+"""Threads that read: disks gain little from more, and a stuck one must not take all."""
 _START_S = 30
 _CLOSE_S = 5  # a write needs milliseconds; a thread that hangs longer hangs in the kernel
 
@@ -84,9 +84,11 @@ class Workspace:
         for each in (root, confinement, ripgrep, journal):
             if each is not None:
                 self._opened.callback(each.close)
-        self._executor = ThreadPoolExecutor(
-            MAX_WORKERS, thread_name_prefix="workspace", initializer=confinement.apply
+        self._readers = ThreadPoolExecutor(
+            MAX_WORKERS, thread_name_prefix="reader", initializer=confinement.apply
         )
+        # There is one change at a time anyway; those that wait for their turn stop no reader.
+        self._changes = ThreadPoolExecutor(1, "changes", initializer=confinement.apply)
 
     @classmethod
     @asynccontextmanager
@@ -109,13 +111,13 @@ class Workspace:
         Raises:
             InvalidInputError: `root` is not a directory that can be opened, or the journal would
                 lie in it.
-            UnavailableError: the threads could not be confined although the kernel can, or the
-                journal cannot be opened.
+            UnavailableError: the threads could not be confined although the kernel can.
         """
         workspace = cls._opened_at(os.fspath(root), grant, opener, journal)
         try:
             # A thread that cannot be confined shows here, not at the first call.
-            await workspace._run(lambda _: None, _START_S)
+            for threads in (workspace._readers, workspace._changes):
+                await workspace._run(lambda _: None, threads, _START_S)
             yield workspace
         finally:
             await workspace.close()
@@ -200,24 +202,28 @@ class Workspace:
 
         Also raises what the request's `plan` raises, `ConflictError` among it.
         """
-        return await self._run(
+        return await self._run_alone(
             lambda deadline: view(self._changer.change(request, caller, deadline))
         )
 
     async def preview(self, request: ChangeRequest, view: Callable[[Outcome], ResultT]) -> ResultT:
         """Do nothing, and return what `view` makes of what `change` would do."""
-        return await self._run(lambda deadline: view(self._changer.preview(request, deadline)))
+        return await self._run_alone(
+            lambda deadline: view(self._changer.preview(request, deadline))
+        )
 
     async def calls(self, selection: Selection, limit: int) -> list[Call]:
         """Return the calls that changed something, the newest first; for the owner, not a tool."""
-        return await self._run(lambda deadline: self._changer.calls(selection, limit, deadline))
+        return await self._run_alone(
+            lambda deadline: self._changer.calls(selection, limit, deadline)
+        )
 
     async def undo(self, selection: Selection, caller: Caller, *, force: bool = False) -> Undone:
         """Take calls back, all or none; for the owner, not a tool: the grant is not asked.
 
         Also raises `ConflictError` when others have changed something since, unless `force`.
         """
-        return await self._run(
+        return await self._run_alone(
             lambda deadline: self._changer.undo(selection, caller, deadline, force=force)
         )
 
@@ -240,12 +246,19 @@ class Workspace:
         for deadline in self._deadlines:
             deadline.cancel()
         with anyio.move_on_after(_CLOSE_S, shield=True):
-            await anyio.to_thread.run_sync(self._executor.shutdown, abandon_on_cancel=True)
+            for threads in (self._readers, self._changes):
+                await anyio.to_thread.run_sync(threads.shutdown, abandon_on_cancel=True)
             # Not before: a thread still at work would use a number that means another file by then.
             self._opened.close()
 
+    async def _run_alone(self, work: Callable[[Deadline], ResultT]) -> ResultT:
+        return await self._run(work, self._changes)
+
     async def _run(
-        self, work: Callable[[Deadline], ResultT], limit_s: float | None = None
+        self,
+        work: Callable[[Deadline], ResultT],
+        threads: ThreadPoolExecutor | None = None,
+        limit_s: float | None = None,
     ) -> ResultT:
         deadline = Deadline(limit_s or self.grant.limits.call_s)
 
@@ -256,7 +269,7 @@ class Workspace:
         self._deadlines.add(deadline)
         try:
             with anyio.fail_after(deadline.limit_s):
-                return await asyncio.wrap_future(self._executor.submit(begin))
+                return await asyncio.wrap_future((threads or self._readers).submit(begin))
         except TimeoutError:
             raise deadline.error() from None
         except BrokenExecutor as error:

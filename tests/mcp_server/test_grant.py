@@ -3,11 +3,12 @@
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from pydantic import ValidationError
 
-from mcp_server.errors import InvalidInputError
+from mcp_server.errors import InvalidInputError, PermissionDeniedError
 from mcp_server.fence.grant import (
     DEFAULT_DENY,
     MAX_WITHIN,
@@ -21,7 +22,7 @@ from mcp_server.fence.grant import (
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
 from mcp_server.settings import JournalSettings
-from tests.mcp_server.conftest import Yard
+from tests.mcp_server.conftest import Yard, write_text
 
 EVERYTHING = ("**",)
 
@@ -334,7 +335,10 @@ async def test_a_journal_is_kept_only_where_every_grant_lets_something_be_writte
 ) -> None:
     other = Grant(read=EVERYTHING) if is_reader else Grant.full()
     settings = JournalSettings(yard.outside / "journals")
-    async with Workspace.open(yard.root, Grant.full().narrowed_by(other), journal=settings):
+    grant = Grant.full().narrowed_by(other)
+    async with Workspace.open(yard.root, grant, journal=settings) as workspace:
+        with suppress(PermissionDeniedError):
+            await write_text(workspace, "new.txt", "x")
         assert settings.directory.exists() == (not is_reader)
 
 
