@@ -37,6 +37,7 @@ from tests.mcp_server.doomed import (
 )
 
 MAX_STEPS = 2000  # far more than a call takes
+MAX_CALLS = 500  # far more than are made between two kills
 
 REQUESTS: dict[str, ChangeRequest] = {
     "create": WriteFile(path="new/deep/file.txt", text="new"),
@@ -242,7 +243,7 @@ def test_killed_at_random_no_file_is_torn_no_entry_lost_and_undo_restores_every_
     yard: Yard, state: Path, kills: int
 ) -> None:
     start, dice = tree(yard.root), random.Random(kills)
-    changed = 0
+    changed, reached, known = 0, start, 0
     for seed in range(kills):
         workers = [fork(work_on, yard.root, state, 2 * seed + each) for each in range(1 + seed % 2)]
         workers[0].join(dice.uniform(0.1, 0.3))  # the other one goes on for a while
@@ -255,12 +256,13 @@ def test_killed_at_random_no_file_is_torn_no_entry_lost_and_undo_restores_every_
             if kind == "file" and ".workyard-" not in path:
                 assert content in originals or is_whole(content), path
         with opened(yard.root, state) as changer:
-            calls = changer.calls(Selection(), -1, Deadline(CALL_S))
-        left = {path: entry[:2] for path, entry in tree(yard.root).items()}
-        changes = [each for call in reversed(calls) for each in call.changes]
-        shown = {path: entry for path, entry in left.items() if ".workyard-" not in path}
-        assert replayed(start, changes) == shown
-        changed = len(changes)
+            calls = changer.calls(Selection(), MAX_CALLS, Deadline(CALL_S))
+        left = {name: entry for name, entry in tree(yard.root).items() if ".workyard-" not in name}
+        new = [call for call in reversed(calls) if call.number > known]
+        assert len(new) < MAX_CALLS
+        changes = [each for call in new for each in call.changes]
+        assert replayed(reached, changes) == {name: entry[:2] for name, entry in left.items()}
+        changed, reached, known = changed + len(changes), left, calls[0].number if calls else 0
     assert changed > 2 * kills
     for stale in temporaries(yard.root):
         stale.rmdir() if stale.is_dir() else stale.unlink()

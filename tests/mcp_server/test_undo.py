@@ -131,6 +131,17 @@ def test_a_place_that_was_file_then_directory_then_link_goes_back_through_all_of
     assert tree(yard.root) == after
 
 
+def test_a_directory_whose_place_another_has_taken_comes_back_beside_it(
+    yard: Yard, changer: Changer
+) -> None:
+    yard.write("other/guide.md", "of the other one")
+    before = tree(yard.root)
+    change(changer, DeletePath(path="docs", recursive=True), session="mine")
+    change(changer, MovePath(source="other", destination="docs"), session="mine")
+    undo(changer, Selection(session="mine"))
+    assert tree(yard.root) == before
+
+
 def test_an_undo_can_be_undone_and_that_too(yard: Yard, changer: Changer) -> None:
     file = yard.root / "src/app.py"
     first = file.read_text()
