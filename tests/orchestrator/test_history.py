@@ -371,6 +371,31 @@ async def test_diff_follows_a_file_to_where_it_has_gone(yard: Orchestrator) -> N
     )
 
 
+async def test_diff_does_not_take_what_comes_in_the_place_of_a_file_for_that_file(
+    yard: Orchestrator, project: Path
+) -> None:
+    (project / "a.md").write_text("a\n")
+    run = await run_of(
+        yard,
+        delete("README.md"),
+        move("a.md", "README.md"),
+        write("README.md", "b\n"),
+        delete("docs/rounding.md"),
+        move("docs", "papers"),
+        write("papers/rounding.md", "new\n"),
+    )
+
+    assert await yard.history.diff(run=run.run_id) == (
+        "--- a/README.md\n+++ /dev/null\n"
+        "@@ -1,3 +0,0 @@\n-# Sample\n-\n-A till that adds prices.\n"
+        "--- a/a.md\n+++ b/README.md\n@@ -1,1 +1,1 @@\n-a\n+b\n"
+        "--- a/docs/rounding.md\n+++ /dev/null\n"
+        "@@ -1,3 +0,0 @@\n-# Rounding\n-\n-Totals are rounded to two places.\n"
+        "moved docs -> papers\n"
+        "--- /dev/null\n+++ b/papers/rounding.md\n@@ -0,0 +1,1 @@\n+new\n"
+    )
+
+
 async def test_diff_shows_what_undo_would_take_back(yard: Orchestrator) -> None:
     await run_of(yard, write("a.md", "1\n"), write("b.md", "1\n"))
 
