@@ -32,6 +32,7 @@ from orchestrator.errors import (
     InvalidInputError,
     WorkspaceUnavailableError,
 )
+from orchestrator.events import ToolReturned
 from orchestrator.history.history import History
 from orchestrator.runner import RunResult
 from orchestrator.settings import Settings, load_settings
@@ -480,10 +481,21 @@ async def test_agent_that_only_reads_works_above_the_journals_and_cannot_read_th
     assert "what others wrote" not in str(events)
 
 
-async def test_state_directory_that_cannot_be_used_is_no_bug(project: Path, tmp_path: Path) -> None:
+async def test_nothing_is_changed_without_a_journal_and_all_are_told_so(
+    project: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     settings = load_settings().model_copy(update={"state_dir": tmp_path / "file"})
+    model = playing([write("a.md", "1")], "Done.")
+    told = "The journal of changes cannot be used: Not a directory."
 
     async with Orchestrator.open(project, settings=settings, connect=InProcessConnection) as yard:
-        with pytest.raises(WorkspaceUnavailableError, match="journal of changes cannot be used"):
-            await yard.run("doc_writer", "go", model=playing("x"))
+        run = await yard.run("doc_writer", "go", model=model)
+        events = [e.event async for e in yard.sessions.all_events(run.session_id)]
+        with pytest.raises(WorkspaceUnavailableError, match=told):
+            await yard.changes()
+
+    (answer,) = [event for event in events if isinstance(event, ToolReturned)]
+    assert answer.outcome != "success"
+    assert told in answer.content
+    assert not (project / "a.md").exists()
