@@ -85,7 +85,7 @@ class Changer:
             changes = self._plan(request, deadline)
             if not changes:
                 return Outcome(())
-            deadline.check()
+            deadline.pass_point_of_no_return()
             call = Call(tool=request.tool, fingerprint=fingerprint, caller=caller, changes=changes)
             return Outcome(changes, self._do(call))
 
@@ -102,6 +102,7 @@ class Changer:
         """
         with self.settled(deadline):
             planned = self._plan_undo(selection, deadline, force=force)
+            deadline.pass_point_of_no_return()
             call = Call(tool=UNDO, fingerprint="", caller=caller, changes=planned.changes)
             number = self._do(call, [call.number for call in planned.calls])
             return replace(planned, number=number)

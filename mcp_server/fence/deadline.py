@@ -18,7 +18,9 @@ class Deadline:
         self._started = time.monotonic()
         self._waited_s: float | None = None
         self._obstacle = ""
-        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._is_cancelled = False
+        self._is_passed = False
 
     def begin(self) -> None:
         """Note that the work starts; until then the call waited for others to end.
@@ -38,12 +40,31 @@ class Deadline:
 
     def cancel(self) -> None:
         """Let the work stop: nobody waits for it."""
-        self._cancelled.set()
+        with self._lock:
+            self._is_cancelled = True
+
+    def pass_point_of_no_return(self) -> None:
+        """Note that the work will be done to its end from here on, however long that takes.
+
+        Raises:
+            LimitError: the time is over; nothing must be done.
+        """
+        with self._lock:
+            is_over = self.remaining_s == 0
+            self._is_passed = not is_over
+        if is_over:
+            raise self.error()
+
+    def cancel_unless_passed(self) -> bool:
+        """Let the work stop if it still can, and tell whether it does."""
+        with self._lock:
+            self._is_cancelled = not self._is_passed
+            return self._is_cancelled
 
     @property
     def remaining_s(self) -> float:
         """Seconds left, 0 at the least."""
-        if self._cancelled.is_set():
+        if self._is_cancelled:
             return 0
         return max(0, self._started + self.limit_s - time.monotonic())
 

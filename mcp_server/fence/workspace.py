@@ -229,7 +229,7 @@ class Workspace:
 
     async def preview_undo(self, selection: Selection, *, force: bool = False) -> Undone:
         """Do nothing, and return what `undo` would do; it also raises what that does."""
-        return await self._run(
+        return await self._run_alone(
             lambda deadline: self._changer.preview_undo(selection, deadline, force=force)
         )
 
@@ -268,15 +268,24 @@ class Workspace:
 
         self._deadlines.add(deadline)
         try:
-            with anyio.fail_after(deadline.limit_s):
-                return await asyncio.wrap_future((threads or self._readers).submit(begin))
-        except TimeoutError:
-            raise deadline.error() from None
+            done = asyncio.wrap_future((threads or self._readers).submit(begin))
+            done.add_done_callback(_see)
+            with anyio.move_on_after(deadline.limit_s):
+                return await asyncio.shield(done)
+            if deadline.cancel_unless_passed():
+                raise deadline.error()
+            return await done  # a change is being made: what is answered must be so
         except BrokenExecutor as error:
             raise UnavailableError("The server's threads could not be confined.") from error
         finally:
             deadline.cancel()
             self._deadlines.discard(deadline)
+
+
+def _see(done: asyncio.Future[ResultT]) -> None:
+    """Look at how work has ended that nobody may wait for any more; else asyncio complains."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _opened_root(root: str, opener: Opener | None) -> Root:

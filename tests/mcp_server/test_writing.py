@@ -1,11 +1,15 @@
 """Replacing files: only what the caller has seen, and in the manner of what was there."""
 
+import threading
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mcp_server.errors import InvalidInputError, StaleFileError
-from mcp_server.fence.grant import Grant
+from mcp_server.fence.changes import Change
+from mcp_server.fence.grant import Grant, Limits
+from mcp_server.fence.tree import Tree
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import Yard, call
 
@@ -76,6 +80,31 @@ async def test_what_is_no_hash_is_an_error_and_not_ignored(
 ) -> None:
     with pytest.raises(InvalidInputError, match="is not a SHA-256"):
         await write(workspace, path="docs/guide.md", content="x", expected_hash=given)
+
+
+async def test_a_change_that_has_begun_is_answered_when_it_is_done_however_late(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, released = threading.Event(), threading.Event()
+    make = Tree.make
+
+    def slow(self: Tree, change: Change) -> None:
+        begun.set()
+        released.wait(10)
+        make(self, change)
+
+    monkeypatch.setattr(Tree, "make", slow)
+    grant = Grant.full().model_copy(update={"limits": Limits(call_s=0.2)})
+    async with Workspace.open(yard.root, grant) as workspace, anyio.create_task_group() as tasks:
+
+        async def release() -> None:
+            await anyio.to_thread.run_sync(begun.wait)
+            await anyio.sleep(0.4)  # twice as long as the call may take
+            released.set()
+
+        tasks.start_soon(release)
+        assert "Created late.txt" in await write(workspace, path="late.txt", content="x")
+    assert (yard.root / "late.txt").read_text() == "x"
 
 
 async def test_a_replaced_file_keeps_its_line_ends_and_its_mark(
