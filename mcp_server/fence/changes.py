@@ -29,14 +29,12 @@ class State:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", hashlib.sha256(self.content).hexdigest())
 
-    def is_like(self, other: "State | None") -> bool:
-        """Tell whether both are the same thing with the same content, whatever its mode."""
-        return other is not None and (self.kind, self.sha256) == (other.kind, other.sha256)
-
 
 def are_alike(one: State | None, two: State | None) -> bool:
-    """Tell whether both are nothing, or the same thing with the same content."""
-    return two is None if one is None else one.is_like(two)
+    """Tell whether both are nothing, or the same thing with the same content, whatever its mode."""
+    if one is None or two is None:
+        return one is two
+    return (one.kind, one.sha256) == (two.kind, two.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call has done."""
+    """What a call has done; what an earlier one with the same key did, when it is repeated."""
 
     changes: Sequence[Change]
     """In the order in which they were made."""
@@ -82,5 +80,3 @@ class Outcome:
     """What the journal calls it; 0 for a dry run."""
     is_applied: bool = True
     """False for a dry run."""
-    is_repeat: bool = False
-    """Whether an earlier call with the same key did it; this one has changed nothing."""

@@ -147,7 +147,7 @@ class Changer:
                 self._gate.check_writable(change.moved_to, change.moved_to)
             if change.before is not None and change.after is not None:
                 self._gate.check_readable(change.path, change.path)
-        return Outcome(done.changes, done.number, is_repeat=True)
+        return Outcome(done.changes, done.number)
 
     def _do(self, call: Call, undone: Sequence[int] = ()) -> int:
         number = self._journal.begin(call, undone)

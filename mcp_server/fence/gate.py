@@ -100,7 +100,7 @@ class Gate:
             self.root.locate_entry(path) as place,
         ):
             self.check_writable(place.path, path)
-            target = None if place.missing else link_text(place)
+            target = None if place.missing else _link_text(place)
             aim = None if target is None else aim_of(place.path, target)
             if aim is not None and self.grant.denies(aim):
                 raise self._refusal(path, _WRITTEN)
@@ -214,7 +214,7 @@ def _some(globs: tuple[str, ...]) -> str:
     return ", ".join(map(quoted, globs[:_SHOWN_GLOBS])) + ("…" if globs[_SHOWN_GLOBS:] else "")
 
 
-def link_text(place: Place) -> str | None:
+def _link_text(place: Place) -> str | None:
     """Return where the link at `place` points, or None if there is none."""
     try:
         return os.readlink(place.name, dir_fd=place.directory.fd)

@@ -153,20 +153,16 @@ class Workspace:
         return self._own_changer
 
     async def read_text(self, path: str) -> TextFile:
-        """Read a whole file of UTF-8 text; also raises `NotTextError`."""
-        return await self.view_text(path, lambda file: file)
-
-    async def view_text(self, path: str, view: Callable[[TextFile], ResultT]) -> ResultT:
-        """Read a file and return what `view` makes of it, off the event loop.
-
-        What is returned should be small: it is all that is kept of the file.
-        """
-        return await self._run(lambda deadline: view(self._files.read(path, deadline)))
+        """Read a whole file of text; also raises `NotTextError`."""
+        return await self._run(lambda deadline: self._files.read(path, deadline))
 
     async def view_file(
         self, path: str, view: Callable[[TextFile | OtherFile], ResultT]
     ) -> ResultT:
-        """Read a file, whatever it is, and return what `view` makes of it, off the event loop."""
+        """Read a file, whatever it is, and return what `view` makes of it, off the event loop.
+
+        What is returned should be small: it is all that is kept of the file.
+        """
         return await self._run(lambda deadline: view(self._files.read_any(path, deadline)))
 
     async def view_files(
