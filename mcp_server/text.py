@@ -4,7 +4,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a character: it has no UTF-8."""
 _CONTROL_IN_LINE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
@@ -23,7 +24,7 @@ def outgoing(text: str) -> str:
     >>> outgoing("caf\udce9")
     'caf\\xe9'
     """
-    return _SURROGATE.sub(_escape_surrogate, text)
+    return SURROGATE.sub(_escape_surrogate, text)
 
 
 def printable_name(name: str) -> str:
@@ -43,9 +44,17 @@ def stored_name(shown: str) -> str:
     >>> stored_name(r"caf\xe9"), stored_name(r"two\x0alines"), stored_name(r"a\x41")
     ('caf\udce9', 'two\nlines', 'a\\x41')
     """
-    as_bytes = _ESCAPED_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), shown)
-    name = _ESCAPED.sub(lambda match: chr(int(match[1] or match[2], 16)), as_bytes)
+    name = _ESCAPED.sub(lambda match: chr(int(match[1] or match[2], 16)), unescaped_bytes(shown))
     return name if printable_name(name) == shown and "\0" not in name else shown
+
+
+def unescaped_bytes(shown: str) -> str:
+    r"""Return `shown` with the bytes in it that `outgoing` writes as `\x80` to `\xff`.
+
+    >>> unescaped_bytes(r"caf\xe9, two\x0alines")
+    'caf\udce9, two\\x0alines'
+    """
+    return _ESCAPED_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), shown)
 
 
 def count_lines(text: str) -> int:

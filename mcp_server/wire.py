@@ -13,6 +13,8 @@ import mcp_types as types
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from mcp_server.text import SURROGATE
+
 MAX_LINE_BYTES = 1 << 25
 """Longest message: room for the largest file that may be written by default, in JSON's escapes."""
 _END_BYTES = 4096  # of a message too long to be kept: enough to find its id there
@@ -22,7 +24,6 @@ _ID = rb'"id"\s*:\s*(?P<id>-?[0-9]{1,100}|"[^"\\]*")'
 _START = re.compile(rb"\s*\{\s*(?:(?:" + _NAMED + rb"|" + _ID + rb")\s*,\s*)*")
 _END = re.compile(rb",\s*" + _ID + rb"\s*(?:,\s*" + _NAMED + rb"\s*)*\}\s*$")
 _HALF_ESCAPED = re.compile(rb"\\u[dD][89a-fA-F]")
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 class NotAMessageError(Exception):
@@ -107,7 +108,7 @@ def encode(message: types.JSONRPCMessage) -> bytes:
         text = message.model_dump_json(by_alias=True, exclude_unset=True)
     except ValueError:  # a lone surrogate is what has no UTF-8
         value = message.model_dump(by_alias=True, exclude_unset=True)
-        text = _HALF.sub("\ufffd", json.dumps(value, ensure_ascii=False))
+        text = SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
     return text.encode() + b"\n"
 
 
@@ -161,7 +162,7 @@ def _id_at_the_ends(line: bytes) -> types.RequestId | None:
 def _usable(value: object) -> types.RequestId | None:
     """Return an id that an answer can carry; None for any other value."""
     if isinstance(value, str):
-        return None if _HALF.search(value) else value
+        return None if SURROGATE.search(value) else value
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

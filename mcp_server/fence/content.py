@@ -9,6 +9,7 @@ from mcp_server.errors import InvalidInputError, NotTextError
 from mcp_server.text import shown
 
 Encoding = Literal["utf-8", "utf-16-le", "utf-16-be"]
+LineEnds = Literal["LF", "CRLF", "mixed"]
 
 _WIDE: tuple[tuple[bytes, Encoding], ...] = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -17,6 +18,7 @@ _WIDE: tuple[tuple[bytes, Encoding], ...] = (
 for _, _name in _WIDE:
     # Codecs are modules, imported when first used: later a confined thread could not open them.
     codecs.lookup(_name)
+UTF16_MARKS = tuple(mark for mark, _ in _WIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +81,23 @@ def like(old: bytes, new_text: str, path: str) -> bytes:
         before = decode(old, path)
     except NotTextError:
         before = Text("", "utf-8", b"", path)
-    ends_in_crlf = "\r\n" in before.text and not has_bare_newline(before.text)
-    if ends_in_crlf and "\r\n" not in new_text:
+    if line_ends(before.text) == "CRLF" and "\r\n" not in new_text:
         new_text = new_text.replace("\n", "\r\n")
     if before.bom:
         new_text = new_text.removeprefix("\ufeff")  # the caller may send the mark along
     return before.bom + _encoded(new_text, before.encoding, "strict", path)
 
 
-def has_bare_newline(text: str) -> bool:
-    r"""Tell whether a line ends with `\n` alone.
+def line_ends(text: str) -> LineEnds | None:
+    r"""Return how the lines of `text` end; None if none does.
 
-    >>> has_bare_newline("a\r\nb"), has_bare_newline("a\r\n\n")
-    (False, True)
+    >>> line_ends("a\r\nb"), line_ends("a\nb\r\n"), line_ends("a\n"), line_ends("a")
+    ('CRLF', 'mixed', 'LF', None)
     """
-    return text.count("\r\n") < text.count("\n")
+    ends, both = text.count("\n"), text.count("\r\n")
+    if not ends:
+        return None
+    return "LF" if not both else "CRLF" if both == ends else "mixed"
 
 
 def _text(text: str, encoding: Encoding, bom: bytes, path: str) -> Text:

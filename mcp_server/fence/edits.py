@@ -17,16 +17,14 @@ from dataclasses import dataclass
 from dataclasses import replace as with_changes
 
 from mcp_server.errors import EditConflictError, InvalidInputError, LimitError
-from mcp_server.fence.content import has_bare_newline
+from mcp_server.fence.content import line_ends
 from mcp_server.fence.diffs import common_end, common_start
 from mcp_server.fence.nearest import nearest
-from mcp_server.text import counted, shown
+from mcp_server.text import SURROGATE, counted, shown, unescaped_bytes
 
 _MAX_GROWTH = 100_000_000  # characters; a short text that stands everywhere can become anything
 _SHOWN_LINES = 10
 _STEPS = 1000  # matches between two looks at the clock
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_SHOWN_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 _NUMBERED = tuple(
     re.compile(f" *([0-9]{{1,9}}){end}") for end in ("\t", "→", "(?:: |:$)")
 )  # as read_file shows lines, and as other tools do
@@ -129,7 +127,7 @@ def _refuse_senseless(edit: Edit) -> None:
             "old_string and new_string are the same, so there is nothing to change."
         )
     for name, value in (("old_string", edit.old_string), ("new_string", edit.new_string)):
-        if "\0" in value or _SURROGATE.search(value):
+        if "\0" in value or SURROGATE.search(value):
             raise InvalidInputError(f"{name} is not text: it holds a NUL or a lone surrogate.")
 
 
@@ -141,13 +139,10 @@ def _readings(text: str, seen: str, edit: Edit) -> Iterator[tuple[str, Edit]]:
         yield text, edit
     plain = _with_lf(edit)
     yield seen, plain
-    if _SHOWN_BYTE.search(old) and _SURROGATE.search(seen):
-        yield (
-            seen,
-            with_changes(
-                plain, old_string=_bytes(plain.old_string), new_string=_bytes(plain.new_string)
-            ),
-        )
+    stray = unescaped_bytes(plain.old_string)
+    if stray != plain.old_string and SURROGATE.search(seen):
+        new = unescaped_bytes(plain.new_string)
+        yield seen, with_changes(plain, old_string=stray, new_string=new)
 
 
 def _with_lf(edit: Edit) -> Edit:
@@ -156,10 +151,6 @@ def _with_lf(edit: Edit) -> Edit:
         old_string=edit.old_string.replace("\r\n", "\n"),
         new_string=edit.new_string.replace("\r\n", "\n"),
     )
-
-
-def _bytes(text: str) -> str:
-    return _SHOWN_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), text)
 
 
 def _unnumbered(edit: Edit) -> tuple[int, Edit] | None:
@@ -258,7 +249,7 @@ def _replaced(text: str, there: str, edit: Edit, check: Check) -> str:
         )
     if len(there) == len(text):  # nothing in it looks different to the caller
         return there.replace(old, new, times)
-    if not has_bare_newline(text):
+    if line_ends(text) == "CRLF":
         return there.replace(old, new, times).replace("\n", "\r\n")
     return "".join(_spliced(text, there, edit, times, check))
 

@@ -17,6 +17,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from mcp_server.text import SURROGATE
+
 _MAX_STARS = 3
 """`*` in one component, and components `**` in one glob: with more, a match takes minutes."""
 _WILD = re.compile(r"[*?\[]")
@@ -38,7 +40,7 @@ def checked_glob(glob: str) -> str:
         raise ValueError(
             f"a glob has at most {_MAX_STARS} '*' in a component and {_MAX_STARS} '**'"
         )
-    if re.search("[\ud800-\udfff]", glob):
+    if SURROGATE.search(glob):
         raise ValueError("a glob is valid Unicode text: it holds a lone surrogate")
     if "\0" in glob or any(part in ("", ".", "..") for part in parts):
         raise ValueError(

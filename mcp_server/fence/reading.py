@@ -1,15 +1,13 @@
 """What an open file holds: text as text, pictures and PDF as what they are, the rest in words."""
 
-import codecs
 import hashlib
 import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mcp_server.errors import LimitError, NotAFileError, NotTextError
-from mcp_server.fence.content import Encoding, decode
+from mcp_server.fence.content import UTF16_MARKS, Encoding, decode
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.disk import read_at_most
 from mcp_server.fence.grant import Limits
@@ -18,10 +16,7 @@ from mcp_server.fence.openers import Opened
 from mcp_server.fence.search import MAX_SEARCHED_BYTES
 from mcp_server.text import shown
 
-LineEnds = Literal["LF", "CRLF", "mixed"]
-
 _PDF = b"%PDF-"  # most of it can be text
-_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +105,8 @@ def read_any(opened: Opened, path: str, limits: Limits, deadline: Deadline) -> T
     )
 
 
-def line_ends(text: str) -> LineEnds | None:
-    r"""Return how the lines of `text` end; None if none does.
-
-    >>> line_ends("a\r\nb"), line_ends("a\nb\r\n"), line_ends("a\n"), line_ends("a")
-    ('CRLF', 'mixed', 'LF', None)
-    """
-    ends, both = text.count("\n"), text.count("\r\n")
-    if not ends:
-        return None
-    return "LF" if not both else "CRLF" if both == ends else "mixed"
-
-
 def _is_other(content: bytes) -> bool:
-    if content.startswith(_WIDE_MARKS):
+    if content.startswith(UTF16_MARKS):
         return False
     return content.startswith(_PDF) or b"\0" in content
 

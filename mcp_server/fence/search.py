@@ -5,7 +5,6 @@ can use all processors: the answer is sorted and counted here, to the end. The s
 files that the answer shows. What is said about files that may not be read counts only as time.
 """
 
-import codecs
 import os
 import re
 import stat
@@ -20,6 +19,7 @@ from mcp_server.errors import (
     ServerError,
     UnavailableError,
 )
+from mcp_server.fence.content import UTF16_MARKS
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.found import Found, FoundFile, Rank, by_path, exclusions
 from mcp_server.fence.grant import Grant
@@ -35,7 +35,6 @@ _MAX_PATTERN_CHARS = 10_000
 _MAX_NAMES_BYTES = 100_000
 """Names that one run of ripgrep is given: twice as much as an answer has room for."""
 _HEAD_BYTES = 8192  # where a file that is binary shows it
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _COUNT = re.compile(rb"([^\0]+)\0(\d+)\n")
 # Slow: it looks at each file before it opens it. Only for a walk that has met what is too large.
 _SPARING = ("--threads=1", f"--max-filesize={MAX_SEARCHED_BYTES}")
@@ -258,7 +257,7 @@ def _check_file(fd: int, path: str) -> None:
             unit="bytes",
         )
     head = os.pread(fd, _HEAD_BYTES, 0)
-    if b"\0" in head and not head.startswith(_UTF16_MARKS):
+    if b"\0" in head and not head.startswith(UTF16_MARKS):
         raise NotTextError(f"File {shown(path)} is binary: it holds NUL bytes, and no lines.")
 
 
