@@ -4,7 +4,7 @@
     ├── InvalidInputError      the caller can fix the call
     │   ├── PathEscapeError
     │   ├── PermissionDeniedError
-    │   ├── NotTextError
+    │   ├── NotTextError       it holds NULs
     │   ├── NotAFileError
     │   ├── PatternError
     │   └── EditConflictError  the text to replace is not there, or not just once
@@ -36,7 +36,7 @@ class PermissionDeniedError(InvalidInputError):
 
 
 class NotTextError(InvalidInputError):
-    """The file is not UTF-8 text."""
+    """The file is not text: it holds NULs."""
 
 
 class NotAFileError(InvalidInputError):

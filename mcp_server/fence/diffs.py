@@ -177,9 +177,8 @@ def _rows(old: Lines, new: Lines, hunk: list[_Change], first: int, hidden: str) 
 
 
 def _range(first: int, count: int) -> str:
-    return (
-        f"{first if count else first - 1},{count}"  # as in diff -u: an empty range is after a line
-    )
+    # As in diff -u: an empty range is after a line.
+    return f"{first if count else first - 1},{count}"
 
 
 def _lead(line: str, others: Lines, number: int) -> int:

@@ -25,9 +25,8 @@ from mcp_server.text import SURROGATE, counted, shown, unescaped_bytes
 _MAX_GROWTH = 100_000_000  # characters; a short text that stands everywhere can become anything
 _SHOWN_LINES = 10
 _STEPS = 1000  # matches between two looks at the clock
-_NUMBERED = tuple(
-    re.compile(f" *([0-9]{{1,9}}){end}") for end in ("\t", "→", "(?:: |:$)")
-)  # as read_file shows lines, and as other tools do
+_NUMBERED = tuple(re.compile(f" *([0-9]{{1,9}}){end}") for end in ("\t", "→", "(?:: |:$)"))
+"""Lines as read_file shows them, and as other tools do."""
 
 Check = Callable[[], None]
 
@@ -44,7 +43,7 @@ class Edit:
 
 
 def _go_on() -> None:
-    """Have no deadline."""
+    """Be the check of one who has no deadline."""
 
 
 def apply(text: str, edits: Mapping[int, Edit], of: int, check: Check = _go_on) -> str:

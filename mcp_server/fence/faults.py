@@ -12,7 +12,14 @@ from mcp_server.errors import (
 )
 from mcp_server.text import shown
 
-_NOT_A_FILE = "Path {path} is neither a file nor a directory; nothing else is opened."
+_NOT_A_FILE = (
+    NotAFileError,
+    "Path {path} is neither a file nor a directory; nothing else is opened.",
+)
+_NOT_PERMITTED = (
+    PermissionDeniedError,
+    "The operating system does not let the server at {path}: look at the file's permissions.",
+)
 
 _BY_ERRNO: dict[int, tuple[type[ServerError], str]] = {
     errno.ENOTDIR: (
@@ -23,8 +30,8 @@ _BY_ERRNO: dict[int, tuple[type[ServerError], str]] = {
         NotAFileError,
         "Path {path} is a directory. See what it holds with list_directory.",
     ),
-    errno.ENXIO: (NotAFileError, _NOT_A_FILE),
-    errno.ENODEV: (NotAFileError, _NOT_A_FILE),
+    errno.ENXIO: _NOT_A_FILE,
+    errno.ENODEV: _NOT_A_FILE,
     errno.ELOOP: (
         InvalidInputError,
         "Path {path} passes through too many links, or one that is not followed here. Give the "
@@ -32,14 +39,8 @@ _BY_ERRNO: dict[int, tuple[type[ServerError], str]] = {
     ),
     errno.ENAMETOOLONG: (InvalidInputError, "Path {path} is too long for the file system."),
     errno.EINVAL: (InvalidInputError, "Path {path} is not a name that the file system takes."),
-    errno.EACCES: (
-        PermissionDeniedError,
-        "The operating system does not let the server at {path}: look at the file's permissions.",
-    ),
-    errno.EPERM: (
-        PermissionDeniedError,
-        "The operating system does not let the server at {path}: look at the file's permissions.",
-    ),
+    errno.EACCES: _NOT_PERMITTED,
+    errno.EPERM: _NOT_PERMITTED,
 }
 
 

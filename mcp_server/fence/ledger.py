@@ -56,7 +56,7 @@ SHORT = 12
 """Characters at the end of a session or a run by which a person tells it from others: UUIDs of
 version 7 begin with the time."""
 _MAX_DROPPED = 100  # calls at a time
-_MAX_FREE = 4  # a quarter of the file
+_MAX_FREE_SHARE = 0.25  # of the file
 _MAX_FREED_PAGES = 2000  # at a time
 _MAX_WAL_BYTES = 16_000_000
 _FASTEST = 1  # zlib's level: source code shrinks to a third in a tenth of the best one's time
@@ -138,8 +138,8 @@ class Ledger:
                     (
                         number,
                         at,
-                        _stored(change.path),
-                        _stored(change.moved_to),
+                        _path_bytes(change.path),
+                        _path_bytes(change.moved_to),
                         *_columns(change.before),
                         *_columns(change.after),
                     ),
@@ -226,7 +226,7 @@ class Ledger:
             "SELECT zlib FROM content WHERE sha256 LIKE ? || '%' AND sha256 IN"
             " (SELECT before_sha256 FROM change WHERE path = ?"
             " UNION SELECT after_sha256 FROM change WHERE path = ?) LIMIT 1",
-            (start, _stored(path), _stored(path)),
+            (start, _path_bytes(path), _path_bytes(path)),
         ).fetchone()
         return zlib.decompress(row[0]) if row else None
 
@@ -245,16 +245,20 @@ class Ledger:
             (call,),
         ).fetchall()
         return [
-            Change(_shown(path), _state(*states[:3]), _state(*states[3:]), _shown(moved_to) or None)
+            Change(
+                path=os.fsdecode(path),
+                before=_state(*states[:3]),
+                after=_state(*states[3:]),
+                moved_to=None if moved_to is None else os.fsdecode(moved_to),
+            )
             for path, moved_to, *states in rows
         ]
 
     @property
     def used_bytes(self) -> int:
         """How large the database is, without what is free in it."""
-        return (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma(
-            "page_size"
-        )
+        pages = self._pragma("page_count") - self._pragma("freelist_count")
+        return pages * self._pragma("page_size")
 
     def prune(self, keep_s: float, keep_bytes: int) -> None:
         """Drop the oldest calls, those that are too old or too much; a part of them at a time.
@@ -270,7 +274,7 @@ class Ledger:
                     break
                 self._drop(number)
         # What is free is used again; only much of it is worth the work of giving it back.
-        if self._pragma("freelist_count") > self._pragma("page_count") / _MAX_FREE:
+        if self._pragma("freelist_count") > _MAX_FREE_SHARE * self._pragma("page_count"):
             # As a script: `execute` would take the first of its steps, a page, for its end.
             self._database.executescript(f"PRAGMA incremental_vacuum({_MAX_FREED_PAGES})")
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -338,12 +342,8 @@ def _terms(selection: Selection) -> tuple[str, tuple[int | str, ...]]:
     return " AND ".join(given) or "TRUE", tuple(given.values())
 
 
-def _stored(path: str | None) -> bytes | None:
+def _path_bytes(path: str | None) -> bytes | None:
     return None if path is None else os.fsencode(path)  # names need not be UTF-8
-
-
-def _shown(path: bytes | None) -> str:
-    return "" if path is None else os.fsdecode(path)
 
 
 def _columns(state: State | None) -> tuple[str | None, int | None, str | None]:

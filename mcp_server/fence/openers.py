@@ -33,9 +33,8 @@ READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 MAX_STEPS = 255
 MAX_RESTARTS = 8
 MAX_LINKS = 8
-_MAX_TRIES = (
-    64  # openat2 gives EAGAIN while any directory is being renamed: 2.7 % of tries at worst
-)
+_MAX_TRIES = 64
+"""openat2 gives EAGAIN while any directory is being renamed: 2.7 % of tries at worst."""
 
 # A directory on the way is a place, not something to read; macOS has no O_PATH.
 _STEP_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY

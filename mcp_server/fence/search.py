@@ -123,8 +123,8 @@ class Search:
         found = self._count(limit)
         files = list(_enough(found.first(), limit))
         lines = self._read(files, limit) if files else []
-        shown = sum(not line.is_context for line in lines)
-        return SearchResult(self._target.path, tuple(lines), max(0, found.total - shown))
+        given = sum(not line.is_context for line in lines)
+        return SearchResult(self._target.path, tuple(lines), max(0, found.total - given))
 
     def _bounded(self, limit: int) -> int:
         return limit if self._query.limit is None else min(limit, self._query.limit)

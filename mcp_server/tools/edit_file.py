@@ -48,7 +48,7 @@ class EditFile(ToolArguments):
 EDIT_FILE = Tool(
     name="edit_file",
     title="Edit file",
-    description=("Replace exact text in a file; shows the diff. Line endings and encoding stay."),
+    description="Replace exact text in a file; shows the diff. Line endings and encoding stay.",
     arguments=EditFile,
     is_read_only=False,
     is_destructive=True,

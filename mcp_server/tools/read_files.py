@@ -26,9 +26,9 @@ class ReadFiles(ToolArguments):
         limits = workspace.grant.limits
 
         def view(file: TextFile | OtherFile) -> Page | str:
-            return (
-                described(file) if isinstance(file, OtherFile) else page_of(file, 1, None, limits)
-            )
+            if isinstance(file, OtherFile):
+                return described(file)
+            return page_of(file, 1, None, limits)
 
         seen = await workspace.view_files(dict.fromkeys(self.paths), view)
         pages = [page for page in seen if isinstance(page, Page)]
