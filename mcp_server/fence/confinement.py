@@ -12,6 +12,8 @@ import os
 import sys
 from dataclasses import dataclass
 
+from mcp_server.fence import libc
+
 logger = logging.getLogger(__name__)
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -32,8 +34,6 @@ _ROOT_ACCESS = (
     | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _REFER | _TRUNCATE
 )  # fmt: skip
 _PROGRAM_ACCESS = _EXECUTE | _READ_FILE
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class _RulesetAttr(ctypes.Structure):
@@ -101,7 +101,7 @@ class Confinement:
         """
         if self.status.is_on:
             # Without this promise only root may confine itself; it holds for this thread alone.
-            _check(_LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+            libc.call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             _syscall(_RESTRICT_SELF, ctypes.c_int(self._ruleset_fd), ctypes.c_uint32(0))
 
     def close(self) -> None:
@@ -149,11 +149,4 @@ def _allow(ruleset_fd: int, fd: int, access: int) -> None:
 
 
 def _syscall(number: int, *arguments: object) -> int:
-    return _check(_LIBC.syscall(ctypes.c_long(number), *arguments))
-
-
-def _check(result: int) -> int:
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
+    return libc.call("syscall", ctypes.c_long(number), *arguments)

@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 
 from mcp_server.errors import LimitError, NotAFileError
+from mcp_server.fence import libc
 from mcp_server.fence.changes import Kind, State
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.openers import READ_FLAGS, Opened, join
@@ -24,7 +25,6 @@ _TEMPORARY = re.compile(r"\.workyard-[0-9a-f]{12}\.tmp")
 _STALE_S = 3600  # a write takes seconds; what is older was left by one that was killed
 _ACCESS_LIST = "system.posix_acl_access"
 _RENAME_NOREPLACE = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def state_of(directory_fd: int, name: str) -> os.stat_result | None:
@@ -116,21 +116,21 @@ def move(source_fd: int, source: str, destination_fd: int, destination: str) -> 
     if sys.platform != "linux":
         _move_carefully(source_fd, source, destination_fd, destination)
         return
-    done = _LIBC.renameat2(
-        ctypes.c_int(source_fd),
-        ctypes.c_char_p(os.fsencode(source)),
-        ctypes.c_int(destination_fd),
-        ctypes.c_char_p(os.fsencode(destination)),
-        ctypes.c_uint(_RENAME_NOREPLACE),
-    )
-    if done == 0:
-        return
-    code = ctypes.get_errno()
-    if code not in (errno.EINVAL, errno.ENOSYS):
-        raise OSError(code, os.strerror(code))
-    # Some file systems do not know the flag. EINVAL is also a directory moved into itself: then
-    # the ordinary rename says so.
-    _move_carefully(source_fd, source, destination_fd, destination)
+    try:
+        libc.call(
+            "renameat2",
+            ctypes.c_int(source_fd),
+            ctypes.c_char_p(os.fsencode(source)),
+            ctypes.c_int(destination_fd),
+            ctypes.c_char_p(os.fsencode(destination)),
+            ctypes.c_uint(_RENAME_NOREPLACE),
+        )
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
+        # Some file systems do not know the flag. EINVAL is also a directory moved into itself: then
+        # the ordinary rename says so.
+        _move_carefully(source_fd, source, destination_fd, destination)
 
 
 def _move_carefully(source_fd: int, source: str, destination_fd: int, destination: str) -> None:

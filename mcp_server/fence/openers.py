@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from mcp_server.errors import PathEscapeError
+from mcp_server.fence import libc
 
 Parts = tuple[str, ...]
 """A path in components; it holds neither "" nor ".", but may hold ".."."""
@@ -107,9 +108,6 @@ class _OpenHow(ctypes.Structure):
     )
 
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-
-
 def open_by_kernel(root_fd: int, parts: Parts, flags: int) -> Opened:
     """Open `parts` by one `openat2` call, which nothing can interleave with.
 
@@ -139,17 +137,14 @@ def open_by_kernel(root_fd: int, parts: Parts, flags: int) -> Opened:
 
 def _openat2(directory_fd: int, path: str, flags: int) -> int:
     how = _OpenHow(flags=flags, mode=0, resolve=_RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
-    fd: int = _LIBC.syscall(
+    return libc.call(
+        "syscall",
         ctypes.c_long(_OPENAT2),
         ctypes.c_int(directory_fd),
         ctypes.c_char_p(os.fsencode(path)),
         ctypes.byref(how),
         ctypes.c_size_t(ctypes.sizeof(how)),
     )
-    if fd < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return fd
 
 
 def _canonical_path(fd: int, root_fd: int) -> str | None:
