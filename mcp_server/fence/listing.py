@@ -17,7 +17,7 @@ MAX_COUNTED = 100_000
 _CHECKED_EVERY = 64  # entries between two looks at the clock
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     """What an entry is."""
 
     FILE = "file"
@@ -31,7 +31,7 @@ class Entry:
     """One name in a directory."""
 
     path: str
-    kind: Kind
+    kind: EntryKind
     size: int = 0
     """Bytes, of a file."""
     target: str | None = None
@@ -78,7 +78,7 @@ def visible_names(opened: Opened, grant: Grant, deadline: Deadline) -> Iterator[
 def _walk(opened: Opened, depth: int, grant: Grant, deadline: Deadline) -> Iterator[Entry]:
     for name, entry in _visible(opened, grant, deadline):
         yield entry
-        if depth > 1 and entry.kind is Kind.DIRECTORY:
+        if depth > 1 and entry.kind is EntryKind.DIRECTORY:
             try:
                 fd = os.open(name, DIRECTORY_FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=opened.fd)
             except OSError:  # gone, exchanged or not readable: its name was shown, that is all
@@ -117,12 +117,12 @@ def _judged(found: os.DirEntry[str], directory: Opened, grant: Grant) -> Entry |
         if found.is_symlink():
             return judged_link(path, os.readlink(found.name, dir_fd=directory.fd), grant)
         if found.is_dir(follow_symlinks=False):
-            return Entry(path, Kind.DIRECTORY) if grant.may_list(path) else None
+            return Entry(path, EntryKind.DIRECTORY) if grant.may_list(path) else None
         if not grant.may_read(path):
             return None
         if not found.is_file(follow_symlinks=False):
-            return Entry(path, Kind.OTHER)
-        return Entry(path, Kind.FILE, found.stat(follow_symlinks=False).st_size)
+            return Entry(path, EntryKind.OTHER)
+        return Entry(path, EntryKind.FILE, found.stat(follow_symlinks=False).st_size)
     except OSError:  # it went away between the reading of the directory and the look at it
         return None
 
@@ -133,9 +133,9 @@ def judged_link(path: str, target: str, grant: Grant) -> Entry | None:
         return None
     aim = aim_of(path, target)
     if aim is None:
-        return Entry(path, Kind.LINK) if grant.may_read(path) else None
+        return Entry(path, EntryKind.LINK) if grant.may_read(path) else None
     if grant.may_read(aim) or grant.may_list(aim):
-        return Entry(path, Kind.LINK, target=target)
+        return Entry(path, EntryKind.LINK, target=target)
     return None
 
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from mcp_server.fence.changes import Caller
-from mcp_server.fence.listing import Entry, Kind, Listing
+from mcp_server.fence.listing import Entry, EntryKind, Listing
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_name, rows_that_fit
 from mcp_server.tools.tool import DirectoryPath, Tool, ToolArguments
@@ -56,12 +56,12 @@ def _advice(listing: Listing) -> str:
 def _row(entry: Entry) -> str:
     name = printable_name(entry.path)
     match entry.kind:
-        case Kind.DIRECTORY:
+        case EntryKind.DIRECTORY:
             return f"{name}/"
-        case Kind.FILE:
+        case EntryKind.FILE:
             return f"{name}\t{entry.size}"
-        case Kind.LINK:
+        case EntryKind.LINK:
             target = "(outside the workspace)" if entry.target is None else entry.target
             return f"{name} -> {printable_name(target)}"
-        case Kind.OTHER:
+        case EntryKind.OTHER:
             return f"{name}\t(neither file nor directory)"

@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import ConflictError, PathEscapeError, PermissionDeniedError, ServerError
-from mcp_server.fence.changes import Caller, Change, State
-from mcp_server.fence.changes import Kind as Changed
+from mcp_server.fence.changes import Caller, Change, Kind, State
 from mcp_server.fence.changing import Changer
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.ledger import Call
-from mcp_server.fence.listing import Kind
+from mcp_server.fence.listing import EntryKind
 from mcp_server.fence.openers import Opened, Opener, Parts, link_target
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
@@ -110,7 +109,7 @@ async def test_a_listing_tells_names_and_sizes_of_what_was_opened(
     way = then(opener, exchange)
     async with Workspace.open(yard.root, Grant.full(), opener=way) as workspace:
         listing = await workspace.list_directory("door", depth=2)
-    files = {each.path: each.size for each in listing.entries if each.kind is Kind.FILE}
+    files = {each.path: each.size for each in listing.entries if each.kind is EntryKind.FILE}
     assert files == {"door/secret.txt": len("inside"), "door/sub/secret.txt": len("inside")}
 
 
@@ -220,7 +219,7 @@ async def test_even_a_guessed_temporary_name_is_not_written_through(
 
 def test_a_call_that_was_cut_short_does_not_block_its_root(yard: Yard, changer: Changer) -> None:
     """A link that leads out has taken the place of the directory that it was changing."""
-    change = Change("door/new.txt", None, State(Changed.FILE, b"new"))
+    change = Change("door/new.txt", None, State(Kind.FILE, b"new"))
     call = Call(tool="write_file", fingerprint="", caller=Caller(), changes=[change])
     with changer._journal.alone(Deadline(5)):
         changer._journal.begin(call)  # and here it was killed

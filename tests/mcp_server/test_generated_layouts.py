@@ -20,7 +20,7 @@ from mcp_server.errors import (
 )
 from mcp_server.fence.beneath import Root
 from mcp_server.fence.grant import Grant
-from mcp_server.fence.listing import Kind
+from mcp_server.fence.listing import EntryKind
 from mcp_server.fence.openers import READ_FLAGS, Opener, open_by_kernel, open_by_walk
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import write_text
@@ -118,7 +118,7 @@ async def read(workspace: Workspace, path: str) -> str:
 
 async def listed(workspace: Workspace, path: str) -> str:
     entries = (await workspace.list_directory(path)).entries
-    return " ".join(each.path for each in entries if each.kind is not Kind.LINK)
+    return " ".join(each.path for each in entries if each.kind is not EntryKind.LINK)
 
 
 async def written(workspace: Workspace, path: str) -> str:

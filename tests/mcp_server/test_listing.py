@@ -8,7 +8,7 @@ import pytest
 from mcp_server.errors import NotAFileError, NotFoundError, PermissionDeniedError
 from mcp_server.fence import listing as listing_module
 from mcp_server.fence.grant import Grant, Limits
-from mcp_server.fence.listing import Kind, aim_of
+from mcp_server.fence.listing import EntryKind, aim_of
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import Yard
 
@@ -45,11 +45,11 @@ async def test_kinds_sizes_and_targets_are_told(yard: Yard, workspace: Workspace
     os.mkfifo(yard.root / "src/pipe")
     listing = await workspace.list_directory("src")
     assert [(each.path, each.kind, each.size, each.target) for each in listing.entries] == [
-        ("src/app.py", Kind.FILE, 25, None),
-        ("src/link", Kind.LINK, 0, "app.py"),
-        ("src/out", Kind.LINK, 0, None),
-        ("src/pipe", Kind.OTHER, 0, None),
-        ("src/up", Kind.LINK, 0, None),
+        ("src/app.py", EntryKind.FILE, 25, None),
+        ("src/link", EntryKind.LINK, 0, "app.py"),
+        ("src/out", EntryKind.LINK, 0, None),
+        ("src/pipe", EntryKind.OTHER, 0, None),
+        ("src/up", EntryKind.LINK, 0, None),
     ]
 
 
