@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant, ToolName
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.openers import Opener, open_by_kernel, open_by_walk
+from mcp_server.fence.ripgrep import find_ripgrep
 from mcp_server.fence.seen import Seen
 from mcp_server.fence.workspace import Workspace
 from mcp_server.fence.writing import WriteFile
@@ -91,6 +93,19 @@ async def write_text(workspace: Workspace, path: str, text: str) -> Change:
     """Write a file through the workspace, and return the change of the file itself."""
     request = WriteFile(path=path, text=text)
     return await workspace.change(request, Caller(), lambda outcome: outcome.changes[-1])
+
+
+@pytest.fixture
+def confined(yard: Yard) -> Iterator[ThreadPoolExecutor]:
+    """A thread that may use the yard's root and nothing else."""
+    fd = os.open(yard.root, os.O_RDONLY)
+    rules = confinement.Confinement(fd, find_ripgrep())
+    os.close(fd)
+    if not rules.status.is_on:
+        pytest.skip(f"confinement is {rules.status}")
+    with ThreadPoolExecutor(1, initializer=rules.apply) as executor:
+        yield executor
+    rules.close()
 
 
 @pytest.fixture

@@ -2,28 +2,15 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from mcp_server.fence.confinement import Confinement, Status
+from mcp_server.fence.confinement import Status
 from mcp_server.fence.ripgrep import find_ripgrep
 from tests.mcp_server.conftest import SECRET, Yard
-
-
-@pytest.fixture
-def confined(yard: Yard) -> Iterator[ThreadPoolExecutor]:
-    """Threads that may use the yard's root and nothing else."""
-    fd = os.open(yard.root, os.O_RDONLY)
-    confinement = Confinement(fd, find_ripgrep())
-    os.close(fd)
-    if not confinement.status.is_on:
-        pytest.skip(f"confinement is {confinement.status}")
-    with ThreadPoolExecutor(1, initializer=confinement.apply) as executor:
-        yield executor
-    confinement.close()
 
 
 def test_a_confined_thread_cannot_read_outside_while_the_main_thread_can(

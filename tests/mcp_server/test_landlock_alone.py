@@ -5,7 +5,7 @@ asserted too, so that it shows when that changes.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,10 +14,8 @@ import pytest
 from mcp_server.errors import PathEscapeError, PermissionDeniedError, ServerError
 from mcp_server.fence import beneath, gate
 from mcp_server.fence.beneath import Root
-from mcp_server.fence.confinement import Confinement
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opened, Parts, split
-from mcp_server.fence.ripgrep import find_ripgrep
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import SECRET, Yard, write_text
 from tests.mcp_server.layouts import follow_everything, untouched, with_doors
@@ -59,19 +57,6 @@ async def unchecked(yard: Yard) -> AsyncIterator[Workspace]:
         if not workspace.confinement.is_on:
             pytest.skip(f"confinement is {workspace.confinement}")
         yield workspace
-
-
-@pytest.fixture
-def confined(yard: Yard) -> Iterator[ThreadPoolExecutor]:
-    """A thread that may use the yard's root and nothing else."""
-    fd = os.open(yard.root, os.O_RDONLY)
-    confinement = Confinement(fd, find_ripgrep())
-    os.close(fd)
-    if not confinement.status.is_on:
-        pytest.skip(f"confinement is {confinement.status}")
-    with ThreadPoolExecutor(1, initializer=confinement.apply) as executor:
-        yield executor
-    confinement.close()
 
 
 @pytest.mark.parametrize("path", ESCAPES)

@@ -21,6 +21,7 @@ from mcp_server.fence.ledger import Selection
 from mcp_server.fence.openers import Opener
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import Yard, call
+from tests.mcp_server.layouts import snapshot
 
 Attempts = list[Callable[[], Awaitable[str]]]
 
@@ -41,19 +42,6 @@ async def move(workspace: Workspace, source: str, destination: str) -> str:
 
 async def delete(workspace: Workspace, path: str, *, recursive: bool = False) -> str:
     return await call(workspace, "delete_path", path=path, recursive=recursive)
-
-
-def tree(yard: Yard) -> dict[str, tuple[int, bytes]]:
-    """Every path beneath the root with its mode and what it holds."""
-    found: dict[str, tuple[int, bytes]] = {}
-    for path in sorted(yard.root.rglob("*")):
-        content = b""
-        if path.is_symlink():
-            content = os.fsencode(path.readlink())
-        elif path.is_file():
-            content = path.read_bytes()
-        found[str(path.relative_to(yard.root))] = (path.lstat().st_mode, content)
-    return found
 
 
 async def test_a_directory_is_made_with_those_above_it(yard: Yard, workspace: Workspace) -> None:
@@ -85,21 +73,21 @@ async def test_a_file_and_a_directory_are_moved_with_what_they_hold(
 async def test_a_move_replaces_nothing(yard: Yard, workspace: Workspace) -> None:
     """The reference server's tests have it too: move_file fails if the destination exists."""
     yard.link("dangling", "nowhere")
-    before = tree(yard)
+    before = snapshot(yard.root)
     for destination in ("docs/guide.md", "docs", "dangling", "src/app.py"):
         with pytest.raises(InvalidInputError, match="exists, and nothing is replaced"):
             await move(workspace, "src/app.py", destination)
-    assert tree(yard) == before
+    assert snapshot(yard.root) == before
 
 
 @pytest.mark.parametrize("destination", ["src", "src/new", "src/a/b", "docs/../src/x"])
 async def test_a_directory_is_not_moved_into_itself(
     yard: Yard, workspace: Workspace, destination: str
 ) -> None:
-    before = tree(yard)
+    before = snapshot(yard.root)
     with pytest.raises(InvalidInputError, match=r"into itself|exists"):
         await move(workspace, "src", destination)
-    assert tree(yard) == before
+    assert snapshot(yard.root) == before
 
 
 async def test_a_link_is_moved_and_deleted_itself(yard: Yard, workspace: Workspace) -> None:
@@ -167,7 +155,7 @@ async def test_a_directory_that_holds_something_is_deleted_only_on_purpose(
 
 @pytest.mark.parametrize("path", [".", "", "/", "src/..", "docs/../.", "./"])
 async def test_the_root_stays(yard: Yard, workspace: Workspace, path: str) -> None:
-    before = tree(yard)
+    before = snapshot(yard.root)
     attempts: Attempts = [
         lambda: delete(workspace, path, recursive=True),
         lambda: move(workspace, path, "x"),
@@ -176,7 +164,7 @@ async def test_the_root_stays(yard: Yard, workspace: Workspace, path: str) -> No
     for attempt in attempts:
         with pytest.raises(ServerError):
             await attempt()
-    assert tree(yard) == before
+    assert snapshot(yard.root) == before
 
 
 async def test_what_is_not_there_names_what_is_near(workspace: Workspace) -> None:
@@ -195,7 +183,7 @@ async def test_everything_can_be_undone(yard: Yard, workspace: Workspace) -> Non
     (yard.root / "deep/a").chmod(0o750)
     yard.link("deep/link", "a/b")
     yard.link("deep/dangling", "nowhere")
-    before = tree(yard)
+    before = snapshot(yard.root)
     await make(workspace, "new/dir")
     await move(workspace, "deep/a/b", "new/dir/b")
     await delete(workspace, "new/dir/b/run.sh")
@@ -204,13 +192,13 @@ async def test_everything_can_be_undone(yard: Yard, workspace: Workspace) -> Non
     await delete(workspace, "docs", recursive=True)
     for _ in range(6):
         await workspace.undo(Selection(), Caller())
-    assert tree(yard) == before
+    assert snapshot(yard.root) == before
 
 
 async def test_a_session_is_undone_as_a_whole_through_moves(
     yard: Yard, workspace: Workspace
 ) -> None:
-    before = tree(yard)
+    before = snapshot(yard.root)
     mine = Caller(session="mine")
 
     async def change(request: moving.MovePath | moving.DeletePath | moving.MakeDirectory) -> None:
@@ -221,7 +209,7 @@ async def test_a_session_is_undone_as_a_whole_through_moves(
     await change(moving.DeletePath(path="lib/main.py"))
     await change(moving.MovePath(source="docs", destination="lib/docs"))
     await workspace.undo(Selection(session="mine"), Caller())
-    assert tree(yard) == before
+    assert snapshot(yard.root) == before
 
 
 async def test_what_is_denied_is_neither_moved_nor_deleted_with_its_directory(
@@ -229,7 +217,7 @@ async def test_what_is_denied_is_neither_moved_nor_deleted_with_its_directory(
 ) -> None:
     yard.write("app/.env", "secret")
     yard.write("app/main.py")
-    before = tree(yard)
+    before = snapshot(yard.root)
     async with Workspace.open(yard.root, Grant.full(), opener=opener) as workspace:
         attempts: Attempts = [
             lambda: delete(workspace, "app", recursive=True),
@@ -244,18 +232,18 @@ async def test_what_is_denied_is_neither_moved_nor_deleted_with_its_directory(
             with pytest.raises(PermissionDeniedError) as refused:
                 await attempt()
             assert "secret" not in str(refused.value).replace("secrets, history", "")
-    assert tree(yard) == before
+    assert snapshot(yard.root) == before
 
 
 async def test_a_move_carries_nothing_hidden_into_view(yard: Yard, opener: Opener) -> None:
     yard.write("private/a.txt", "hidden")
-    before = tree(yard)
+    before = snapshot(yard.root)
     grant = Grant(read=("src/**",), write=("**",))
     async with Workspace.open(yard.root, grant, opener=opener) as workspace:
         for source in ("private/a.txt", "private"):
             with pytest.raises(PermissionDeniedError):
                 await move(workspace, source, "src/shown")
-    assert tree(yard) == before
+    assert snapshot(yard.root) == before
 
 
 async def test_a_deletion_too_large_to_be_kept_is_refused(yard: Yard, opener: Opener) -> None:
@@ -275,11 +263,11 @@ async def test_too_much_at_once_is_refused_before_anything_is_gone(
     for name in "abc":
         yard.write(f"many/{name}")
     yard.write("large/a", "x" * 11)
-    before = tree(yard)
+    before = snapshot(yard.root)
     for path, unit in (("many", "entries"), ("large", "bytes")):
         with pytest.raises(LimitError) as refused:
             await delete(workspace, path, recursive=True)
         assert refused.value.unit == unit
     with pytest.raises(LimitError):
         await move(workspace, "many", "more")
-    assert tree(yard) == before
+    assert snapshot(yard.root) == before

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,6 @@ from mcp_server.errors import PathEscapeError
 from mcp_server.fence.beneath import Root
 from mcp_server.fence.openers import READ_FLAGS, Opener, best_opener, open_by_kernel, open_by_walk
 from tests.mcp_server.conftest import SECRET, Yard
-
-
-@pytest.fixture
-def root(yard: Yard, opener: Opener) -> Iterator[Root]:
-    opened = Root(str(yard.root), opener)
-    yield opened
-    opened.close()
 
 
 def content(root: Root, path: str) -> str:
