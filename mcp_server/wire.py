@@ -7,7 +7,7 @@ of MCP: one message a line, UTF-8, no batches, and no `null` for an id.
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any  # JSON as it comes
 
 import mcp_types as types
 from pydantic import ValidationError

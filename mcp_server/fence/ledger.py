@@ -133,19 +133,7 @@ class Ledger:
             number = row.lastrowid
             assert number is not None
             for at, change in enumerate(call.changes):
-                database.execute(
-                    "INSERT INTO change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        number,
-                        at,
-                        _path_bytes(change.path),
-                        _path_bytes(change.moved_to),
-                        *_columns(change.before),
-                        *_columns(change.after),
-                    ),
-                )
-                for state in (change.before, change.after):
-                    self._keep(state)
+                self._add(number, at, change)
             database.executemany(
                 "INSERT INTO undoing SELECT number, ? FROM call WHERE number = ?",
                 [(number, each) for each in undone],
@@ -182,6 +170,21 @@ class Ledger:
                 yield database
         finally:
             self._database.execute("PRAGMA synchronous = FULL")
+
+    def _add(self, call: int, number: int, change: Change) -> None:
+        self._database.execute(
+            "INSERT INTO change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                call,
+                number,
+                _path_bytes(change.path),
+                _path_bytes(change.moved_to),
+                *_columns(change.before),
+                *_columns(change.after),
+            ),
+        )
+        for state in (change.before, change.after):
+            self._keep(state)
 
     def _keep(self, state: State | None) -> None:
         if state is None:
