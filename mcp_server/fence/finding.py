@@ -69,6 +69,7 @@ def find_names(
         nonlocal rest
         *whole, rest = (rest + chunk).split(b"\0")
         for name in whole:
+            deadline.check()
             found.add(name, 1)
 
     ripgrep.run(target, options, (), receive, deadline)

@@ -20,7 +20,7 @@ from pydantic import AfterValidator
 from mcp_server.text import SURROGATE
 
 _MAX_STARS = 3
-"""`*` in one component, and components `**` in one glob: with more, a match takes minutes."""
+"""`*` in one component, and components `**` in one glob: no honest one has more."""
 _WILD = re.compile(r"[*?\[]")
 _LEFT_OUT = re.compile(r"[. ](?:/|\Z)|:")
 _IGNORED = re.compile(
@@ -206,20 +206,39 @@ def _alternatives(globs: Iterable[str]) -> str:
 
 def _translate(glob: str) -> str:
     *directories, name = glob.split("/")
-    leading = "".join(
-        "(?:[^/]+/)*" if part == "**" else _translate_part(part) + "/" for part in directories
-    )
-    return leading + (".+" if name == "**" else _translate_part(name))
+    runs = [""]  # what stands between two `**`
+    for part in directories:
+        if part == "**":
+            runs.append("")
+        else:
+            runs[-1] += _translate_part(part) + "/"
+    runs[-1] += ".+" if name == "**" else _translate_part(name)
+    return _starred("(?:[^/]+/)*", runs)
 
 
 def _translate_part(part: str) -> str:
-    tokens = re.findall(r"\*+|\?|\[!?\]?[^\]]*\]|.", part, re.DOTALL)
-    return "".join(map(_translate_token, tokens))
+    runs = [""]  # what stands between two `*`
+    for token in re.findall(r"\*+|\?|\[!?\]?[^\]]*\]|.", part, re.DOTALL):
+        if token.startswith("*"):
+            runs.append("")
+        else:
+            runs[-1] += _translate_token(token)
+    return _starred("[^/]*", runs)
+
+
+def _starred(star: str, runs: list[str]) -> str:
+    """Return the expression for `runs` with anything that `star` matches between them.
+
+    The first place of a run is as good as any later one, as more is left for the next: only the
+    last run, which has to reach the end, is tried at several. Without that, three of each star take
+    minutes for one path, during which nothing else runs.
+    """
+    first, *others = runs
+    middle = "".join(f"(?>{star}?{run})" for run in others[:-1])
+    return first + middle + (star + others[-1] if others else "")
 
 
 def _translate_token(token: str) -> str:
-    if token.startswith("*"):
-        return "[^/]*"
     if token == "?":
         return "[^/]"
     if len(token) > 1:

@@ -151,6 +151,7 @@ class Search:
             rest += chunk
             end = 0
             for count in _COUNT.finditer(rest):
+                self._deadline.check()
                 found.add(count[1], int(count[2]))
                 end = count.end()
             rest = rest[end:]

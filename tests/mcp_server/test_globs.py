@@ -109,6 +109,8 @@ def test_what_a_default_names_stays_apart_from_a_plain_exemption(glob: str, name
         ("*a*a*b", "a" * 250),
         ("**/*a*a*b/x", "/".join(["a" * 250] * 16)),
         ("**/a/**/a/**/x", "a/" * 250 + "y"),
+        ("**/a*a*a*/**/a*a*a*/**/*b", "/".join(["a" * 30] * 20)),
+        ("**/*a/**/*a/**/*a*a*ab", "a/" * 2000 + "a"),
     ],
 )
 def test_no_glob_takes_long_to_match(glob: str, path: str) -> None:
