@@ -1,5 +1,6 @@
 """`apply_edits`: replace exact text in several places and files, everywhere or nowhere."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,7 @@ from mcp_server.tools.tool import Tool, ToolArguments
 
 _MAX_EDITS = 200
 _MIN_DIFF_BYTES = 200
+_PATHS = ("path", "file_path", "filePath")
 
 
 class OneEdit(BaseModel):
@@ -35,6 +37,15 @@ class ApplyEdits(ToolArguments):
     """As for edit_file; each works on the result of those before it."""
     dry_run: bool = False
     """Only show the diffs; write nothing."""
+
+    @classmethod
+    def translated(cls, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Return what was given, with one path for all edits in each that has none."""
+        said = dict(given)
+        path = next((said.pop(name) for name in _PATHS if name in said), None)
+        if path is not None and isinstance(edits := said.get("edits"), list):
+            said["edits"] = [_with_path(each, path) for each in edits]
+        return said
 
     async def call(self, workspace: Workspace, caller: Caller) -> str:
         """Make all edits or none, and show what was changed."""
@@ -60,6 +71,12 @@ APPLY_EDITS = Tool(
     is_destructive=True,
     is_idempotent=False,
 )
+
+
+def _with_path(edit: object, path: object) -> object:
+    if not isinstance(edit, dict) or any(name in edit for name in _PATHS):
+        return edit
+    return {"path": path, **edit}
 
 
 def show_outcome(outcome: Outcome, edits: int) -> str:

@@ -1,6 +1,6 @@
 """`grep`: lines that match a pattern, by path and line; or the files they are in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -26,6 +26,8 @@ from mcp_server.tools.tool import DirectoryPath, Tool, ToolArguments
 
 _SHORT_CHARS = 160
 """Characters of a line when the answer would be too large otherwise."""
+_AROUND = ("-A", "-B", "-C", "context")
+_OUTPUTS = {"content": "lines", "files_with_matches": "files"}
 
 
 class Grep(ToolArguments):
@@ -47,6 +49,26 @@ class Grep(ToolArguments):
     """Most matches or files to show."""
     output: Literal["lines", "files", "count"] = "lines"
     """Lines, or paths of files, or matches per file."""
+
+    @classmethod
+    def translated(cls, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Return what was given, with ripgrep's options by their names here.
+
+        >>> Grep.translated({"-i": True, "-n": True, "-A": 1, "-B": 3, "output_mode": "content"})
+        {'ignore_case': True, 'context': 3, 'output': 'lines'}
+        """
+        said = dict(given)
+        said.pop("-n", None)  # lines always have their numbers
+        if "-i" in said:
+            said.setdefault("ignore_case", said.pop("-i"))
+        around = [value for name in _AROUND if isinstance(value := said.get(name), int)]
+        if around:
+            said = {name: value for name, value in said.items() if name not in _AROUND}
+            said["context"] = max(around)
+        if isinstance(mode := said.get("output_mode"), str) and "output" not in said:
+            said["output"] = _OUTPUTS.get(mode, mode)
+            del said["output_mode"]
+        return said
 
     async def call(self, workspace: Workspace, caller: Caller) -> str:
         """Search and show the matches."""

@@ -1,6 +1,7 @@
 """What a tool is: a declaration that a model reads, and arguments that carry out the call."""
 
 import difflib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,19 +19,28 @@ from mcp_server.text import quoted
 
 _ALIASES = {
     "file_path": "path",
-    "filePath": "path",
+    "dir_path": "path",
+    "directory": "path",
     "old_text": "old_string",
-    "oldText": "old_string",
     "old_str": "old_string",
-    "oldString": "old_string",
     "new_text": "new_string",
-    "newText": "new_string",
     "new_str": "new_string",
-    "newString": "new_string",
-    "replaceAll": "replace_all",
-    "dryRun": "dry_run",
+    "contents": "content",
+    "file_text": "content",
+    "pattern": "glob",  # where there is no other pattern
+    "include": "glob",
+    "regex": "pattern",
+    "head_limit": "limit",
+    "max_results": "limit",
+    "from": "source",
+    "src": "source",
+    "old_path": "source",
+    "to": "destination",
+    "dst": "destination",
+    "new_path": "destination",
 }
-"""Names that models know from other tools; taken quietly, not shown."""
+"""Names that models know from other tools; taken quietly, also as `filePath`, and not shown."""
+_CAPITAL = re.compile("(?<=[a-z])[A-Z]")
 _SHOWN_CHARS = 80
 _MAX_COMPARED_CHARS = 100
 
@@ -57,6 +67,11 @@ class ToolArguments(BaseModel, ABC):
     """The arguments of one tool; the line under each field is its description for the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def translated(cls, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Return what was given in the words of this tool, where more than a name differs."""
+        return given
 
     @abstractmethod
     async def call(self, workspace: Workspace, caller: Caller) -> Answer:
@@ -94,7 +109,7 @@ class Tool:
         Raises:
             InvalidInputError: one is unknown, missing or of the wrong kind.
         """
-        given = self._taken(self.arguments, arguments, "")
+        given = self._taken(self.arguments, self.arguments.translated(arguments), "")
         try:
             return self.arguments.model_validate(given)
         except ValidationError as error:
@@ -105,13 +120,12 @@ class Tool:
     ) -> dict[str, object]:
         """Return what was given by its names in `model`, which may be that of an item."""
         known = model.model_fields
-        given = dict(arguments)
-        for alias, name in _ALIASES.items():
-            if alias in given and name in known and name not in given:
-                given[name] = given.pop(alias)
-        for name in given:
-            if name not in known:
-                raise InvalidInputError(self._unknown(name, list(known), where))
+        given: dict[str, object] = {}
+        for said, value in arguments.items():
+            name = said if said in known else _own_name(said)
+            if name not in known or name in given or (name != said and name in arguments):
+                raise InvalidInputError(self._unknown(said, list(known), where))
+            given[name] = value
         # Models send null for what they leave out.
         given = {
             name: value
@@ -187,6 +201,16 @@ def _field_schema(field: dict[str, Any], definitions: dict[str, Any]) -> dict[st
         item = field["items"]["$ref"].removeprefix("#/$defs/")
         told["items"] = _object_schema(definitions[item], definitions)
     return told
+
+
+def _own_name(said: str) -> str:
+    """Return the name that an argument has here, if models know it by another one.
+
+    >>> _own_name("oldText"), _own_name("dryRun"), _own_name("path")
+    ('old_string', 'dry_run', 'path')
+    """
+    name = _CAPITAL.sub(lambda capital: "_" + capital[0].lower(), said)
+    return _ALIASES.get(name, name)
 
 
 def _names(names: list[str]) -> str:

@@ -178,6 +178,57 @@ async def test_usual_names_for_path_are_taken(workspace: Workspace, alias: str) 
 
 
 @pytest.mark.parametrize(
+    ("name", "said", "meant"),
+    [
+        ("grep", {"pattern": "a", "-i": True, "-n": True}, {"pattern": "a", "ignore_case": True}),
+        ("grep", {"pattern": "a", "-A": 1, "-B": 3}, {"pattern": "a", "context": 3}),
+        (
+            "grep",
+            {"pattern": "a", "-C": 2, "head_limit": 5},
+            {"pattern": "a", "context": 2, "limit": 5},
+        ),
+        ("grep", {"pattern": "a", "output_mode": "content"}, {"pattern": "a", "output": "lines"}),
+        ("grep", {"regex": "a", "output_mode": "count"}, {"pattern": "a", "output": "count"}),
+        (
+            "grep",
+            {"pattern": "a", "include": "*.py", "output_mode": "files_with_matches"},
+            {"pattern": "a", "glob": "*.py", "output": "files"},
+        ),
+        ("find_files", {"pattern": "*.py"}, {"glob": "*.py"}),
+        ("write_file", {"path": "a", "contents": "x"}, {"path": "a", "content": "x"}),
+        ("move_path", {"from": "a", "to": "b"}, {"source": "a", "destination": "b"}),
+        (
+            "edit_file",
+            {"filePath": "a", "oldString": "x", "newString": "y", "replaceAll": True},
+            {"path": "a", "old_string": "x", "new_string": "y", "replace_all": True},
+        ),
+        (
+            "apply_edits",
+            {
+                "file_path": "a",
+                "edits": [
+                    {"oldText": "x", "newText": "y"},
+                    {"path": "b", "oldText": "x", "newText": "y"},
+                ],
+                "dryRun": True,
+            },
+            {
+                "edits": [
+                    {"path": "a", "old_string": "x", "new_string": "y"},
+                    {"path": "b", "old_string": "x", "new_string": "y"},
+                ],
+                "dry_run": True,
+            },
+        ),
+    ],
+)
+def test_what_models_know_from_other_tools_is_taken_as_it_is_meant(
+    name: ToolName, said: dict[str, object], meant: dict[str, object]
+) -> None:
+    assert TOOLS[name].parse(said) == TOOLS[name].parse(meant)
+
+
+@pytest.mark.parametrize(
     ("name", "arguments", "says"),
     [
         ("read_file", {"pth": "a"}, "no argument 'pth'; did you mean 'path'? It takes 'path', "),
@@ -189,7 +240,12 @@ async def test_usual_names_for_path_are_taken(workspace: Workspace, alias: str) 
         ("write_file", {"path": "a", "content": {"x": "y" * 999}}, "y…: Input should be a valid"),
         ("list_directory", {"depth": 99}, "'depth' of tool 'list_directory' is 99"),
         ("grep", {"pattern": ""}, "'pattern' of tool 'grep' is ''"),
-        ("grep", {"pattern": "a", "ignoreCase": True}, "did you mean 'ignore_case'?"),
+        ("grep", {"pattern": "a", "ignore_cas": True}, "did you mean 'ignore_case'?"),
+        ("grep", {"pattern": "a", "multiline": True}, "no argument 'multiline'"),
+        ("grep", {"pattern": "a", "-A": "x"}, "no argument '-A'"),
+        ("grep", {"pattern": "a", "ignore_case": True, "ignoreCase": True}, "'ignoreCase'"),
+        ("grep", {"pattern": "a", "output_mode": "json"}, "'output' of tool 'grep' is 'json'"),
+        ("move_path", {"from": "a", "src": "b", "to": "c"}, "no argument 'src'"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name(
