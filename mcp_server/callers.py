@@ -18,12 +18,13 @@ KEY, AGENT, SESSION, RUN = (f"workyard/{name}" for name in ("key", "agent", "ses
 _MAX_CHARS = 200
 
 
-def caller_from(meta: Mapping[str, object], host: str) -> Caller:
+def caller_from(meta: Mapping[str, object], host: str, session: str = "") -> Caller:
     """Return on whose behalf a request is made.
 
     Args:
         meta: the request's `_meta`.
         host: the client's name and version, in the place of an agent's name.
+        session: the one of a caller that names none.
 
     Raises:
         InvalidInputError: something of ours in it is not a text of 1 to 200 characters.
@@ -33,7 +34,7 @@ def caller_from(meta: Mapping[str, object], host: str) -> Caller:
     }
     return Caller(
         actor=known.get(AGENT, host[:_MAX_CHARS]),
-        session=known.get(SESSION, ""),
+        session=known.get(SESSION, session),
         run=known.get(RUN, ""),
         key=known.get(KEY),
     )

@@ -11,6 +11,7 @@ from base64 import b64encode
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
@@ -64,6 +65,8 @@ def create_server(workspace: Workspace) -> Server[Any]:
     """Return a server that offers what the workspace's grant allows, and enforces it."""
     granted = _granted(workspace)
     numbers = itertools.count(1)
+    # What a host does through one server can be undone as a whole: no host names a session.
+    session = str(uuid4())
 
     async def list_tools(
         _: Context, __: types.PaginatedRequestParams | None
@@ -77,7 +80,7 @@ def create_server(workspace: Workspace) -> Server[Any]:
             _check_calls(next(numbers), workspace)
             tool = _chosen(params.name, workspace)
             arguments = tool.parse(params.arguments or {})
-            return _result(*_contents(await arguments.call(workspace, _caller(context))))
+            return _result(*_contents(await arguments.call(workspace, _caller(context, session))))
         except Exception as error:  # the edge: `translate` logs what is not ours and hides it
             return translate(error, workspace)
 
@@ -149,10 +152,10 @@ def _chosen(name: str, workspace: Workspace) -> Tool:
     raise InvalidInputError(f"There is no tool {quoted(name)}; there is: {offered}.")
 
 
-def _caller(context: Context) -> Caller:
+def _caller(context: Context, session: str) -> Caller:
     client = context.session.client_params
     host = f"{client.client_info.name} {client.client_info.version}" if client else ""
-    return caller_from({**(context.meta or {})}, printable_name(host))
+    return caller_from({**(context.meta or {})}, printable_name(host), session)
 
 
 def _described(tool: Tool) -> types.Tool:

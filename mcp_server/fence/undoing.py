@@ -86,9 +86,10 @@ class _Planned:
         if not are_alike(now, change.after):
             if not force:
                 raise ConflictError(
-                    f"Path {shown(change.path)} has been changed since, by someone else. Nothing "
-                    "has been undone. Look at it with `workyard diff`; `--force` undoes it all the "
-                    "same, and that can be undone too."
+                    f"Path {shown(change.path)} has been changed since, by a later call or by "
+                    "someone else. Nothing has been undone. `workyard changes` shows the later "
+                    "calls, which can be undone first; `--force` undoes it all the same, and that "
+                    "can be undone too."
                 )
             if now and change.before and not now.kind is change.before.kind is Kind.FILE:
                 raise _in_the_way(change.path)

@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import mcp_types as types
 import pytest
@@ -15,7 +16,9 @@ from opentelemetry import trace
 
 from mcp_server import errors
 from mcp_server.errors import LimitError, ServerError, UnavailableError
+from mcp_server.fence.changes import Caller
 from mcp_server.fence.grant import TOOL_NAMES, WRITING_TOOLS, Grant, Limits
+from mcp_server.fence.ledger import Selection
 from mcp_server.fence.workspace import Workspace
 from mcp_server.server import create_server, installed_version, translate
 from mcp_server.tools.registry import TOOLS
@@ -52,6 +55,27 @@ async def test_every_granted_tool_is_offered_with_its_schema(yard: Yard) -> None
     ]
     assert read_only == [name for name in TOOLS if name not in WRITING_TOOLS]
     assert all(tool.output_schema is None for tool in tools.values())
+
+
+async def test_what_a_host_does_through_one_server_is_undone_as_one_session(yard: Yard) -> None:
+    for paths in (["theirs"], ["one", "two/three"]):
+        async with connected(yard) as client:
+            for path in paths:
+                await call(client, "write_file", {"path": path, "content": "x"})
+    async with Workspace.open(yard.root, Grant.full()) as workspace:
+        last, *_ = await workspace.calls(Selection(), 1)
+        assert last.caller.session
+        await workspace.undo(Selection(session=last.caller.session), Caller(actor="owner"))
+    assert sorted(os.listdir(yard.root)) == ["docs", "src", "theirs"]
+
+
+async def test_a_session_that_a_request_names_is_the_one_on_record(yard: Yard) -> None:
+    async with connected(yard) as client:
+        meta = cast(types.RequestParamsMeta, {"workyard/session": "theirs"})
+        await client.call_tool("make_directory", {"path": "made"}, meta=meta)
+    async with Workspace.open(yard.root, Grant.full()) as workspace:
+        (made,) = await workspace.calls(Selection(), 1)
+        assert made.caller.session == "theirs"
 
 
 async def test_a_tool_that_is_not_granted_is_neither_offered_nor_done(yard: Yard) -> None:

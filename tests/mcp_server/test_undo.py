@@ -199,7 +199,7 @@ def test_a_later_change_by_others_is_kept_unless_forced_and_that_can_be_undone_t
     write(changer, "src/app.py", "mine", "mine")
     meddle(yard, changer)
     theirs = tree(yard.root)
-    with pytest.raises(ConflictError, match="changed since, by someone else"):
+    with pytest.raises(ConflictError, match="changed since, by a later call or by someone else"):
         undo(changer, Selection(session="mine"))
     assert tree(yard.root) == theirs
     undone = undo(changer, Selection(session="mine"), force=True)
