@@ -23,7 +23,7 @@ _PILE = f"one of {AT_ONCE:,} reads asked for at once"
 
 
 @dataclass(frozen=True)
-class Contestant:
+class OpenServer:
     """A server that is kept open, with a root of its own."""
 
     name: str
@@ -96,7 +96,7 @@ def run(place: Path) -> None:
             wire = stack.enter_context(Wire.opened(command, surroundings(place)))
             tools = str(wire.result(wire.say(HANDSHAKE)))
             prefix = "" if name == OURS else f"{roots[name]}/"
-            contestants[name] = Contestant(name, wire, prefix, tools)
+            contestants[name] = OpenServer(name, wire, prefix, tools)
         calls = {figure.name: _measured_calls(contestants, figure) for figure in FIGURES}
         at_once = _measured_at_once(contestants)
         memory = Samples({name: [one.peak_bytes()] for name, one in contestants.items()})
@@ -132,7 +132,7 @@ def _measured_starts(
     return seconds, peaks
 
 
-def _measured_calls(contestants: Mapping[str, Contestant], figure: Figure) -> Samples:
+def _measured_calls(contestants: Mapping[str, OpenServer], figure: Figure) -> Samples:
     samples = Samples()
     able = [name for name, one in contestants.items() if one.can_do(figure)]
     for name in able:
@@ -142,7 +142,7 @@ def _measured_calls(contestants: Mapping[str, Contestant], figure: Figure) -> Sa
     return samples
 
 
-def _measured_at_once(contestants: Mapping[str, Contestant]) -> Samples:
+def _measured_at_once(contestants: Mapping[str, OpenServer]) -> Samples:
     samples = Samples()
     for name in in_turn(list(contestants), ROUNDS // 2):
         samples.add(name, contestants[name].time_at_once())
