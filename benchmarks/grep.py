@@ -11,7 +11,7 @@ from benchmarks.measure import Goal, Samples, in_turn, print_heading, print_tabl
 from benchmarks.processes import serve_command, surroundings
 from benchmarks.trees import MATCHES, NEEDLE, make_tree
 from benchmarks.wire import HANDSHAKE, Wire, tool_call
-from mcp_server.fence.ripgrep import find_ripgrep
+from mcp_server.fence.finding.ripgrep import find_ripgrep
 
 ROUNDS = 11
 GOALS = {5_000: Goal(ms=40), 100_000: Goal(ratio=1.15)}

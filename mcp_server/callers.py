@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TypeGuard
 
 from mcp_server.errors import InvalidInputError
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
 from mcp_server.text import quoted
 
 KEY, AGENT, SESSION, RUN = (f"workyard/{name}" for name in ("key", "agent", "session", "run"))

@@ -31,7 +31,7 @@ from mcp_server.errors import (
     StaleFileError,
     UnavailableError,
 )
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import outgoing, printable_name, quoted, without_host_paths
 from mcp_server.tools.registry import TOOLS

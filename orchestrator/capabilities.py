@@ -24,7 +24,7 @@ from pydantic_ai.models import ModelRequestContext
 
 from mcp_server.callers import meta_of
 from mcp_server.errors import InvalidInputError
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import Grant
 from orchestrator.connections import StdioConnection, WorkspaceConnection
 

@@ -31,6 +31,9 @@ LAYERS = {
 }
 """From what knows nothing of the others to what knows them all; a layer may import itself."""
 
+FENCE_FOLDERS = ("texts", "finding", "reading", "changes")
+"""Each knows only those before it; the modules beside them are for all."""
+
 MAY_IMPORT_THE_SERVER = {"history", "connections", "capabilities"}
 """The only modules of the orchestrator that import `mcp_server`, apart from the seam of `serve`."""
 
@@ -80,6 +83,16 @@ def test_imports_point_one_way(file: Path) -> None:
     for other_package, other in imported(file):
         if other_package == package and other in rank:
             assert rank[other] <= rank[part], f"{part} must not import {other}"
+
+
+@pytest.mark.parametrize("folder", FENCE_FOLDERS)
+def test_folders_of_the_fence_import_one_way(folder: str) -> None:
+    later = FENCE_FOLDERS[FENCE_FOLDERS.index(folder) + 1 :]
+    files = sorted((REPOSITORY / "mcp_server/fence" / folder).glob("*.py"))
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+
+    assert "mcp_server.fence" in text
+    assert not [other for other in later if f"from mcp_server.fence.{other}" in text]
 
 
 @pytest.mark.parametrize("file", sources(), ids=name_of)

@@ -24,8 +24,8 @@ from mcp_server.fence.beneath import Place, Root
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.faults import translated
 from mcp_server.fence.grant import Grant
-from mcp_server.fence.listing import aim_of, visible_names
 from mcp_server.fence.openers import READ_FLAGS, Opened, Parts, join
+from mcp_server.fence.reading.listing import aim_of, visible_names
 from mcp_server.text import quoted, shown
 
 _MAX_NAMES = 2000  # names that are looked at for one that was not found

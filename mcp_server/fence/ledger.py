@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from mcp_server.errors import UnavailableError
-from mcp_server.fence.changes import Caller, Change, Kind, State
+from mcp_server.fence.changes.change import Caller, Change, Kind, State
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS call (

@@ -19,14 +19,14 @@ from mcp_server.errors import (
     ServerError,
     UnavailableError,
 )
-from mcp_server.fence.content import UTF16_MARKS
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.found import Found, FoundFile, Rank, by_path, exclusions
+from mcp_server.fence.finding.found import Found, FoundFile, Rank, by_path, exclusions
+from mcp_server.fence.finding.ripgrep import Option, OutOfMemoryError, Ripgrep
+from mcp_server.fence.finding.rows import Match, Rows, near_matches
+from mcp_server.fence.finding.wanted import Wanted
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opened
-from mcp_server.fence.ripgrep import Option, OutOfMemoryError, Ripgrep
-from mcp_server.fence.rows import Match, Rows, near_matches
-from mcp_server.fence.wanted import Wanted
+from mcp_server.fence.texts.content import UTF16_MARKS
 from mcp_server.text import quoted, shown
 
 MAX_SEARCHED_BYTES = 100_000_000

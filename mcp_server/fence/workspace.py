@@ -25,24 +25,24 @@ from mcp_server.errors import (
     UnavailableError,
 )
 from mcp_server.fence.beneath import Root
-from mcp_server.fence.changes import Caller, Outcome
-from mcp_server.fence.changing import Changer, ChangeRequest
+from mcp_server.fence.changes.change import Caller, Outcome
+from mcp_server.fence.changes.changer import Changer, ChangeRequest
+from mcp_server.fence.changes.undoing import Undone
 from mcp_server.fence.confinement import Confinement, Status
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.facts import PathFacts
-from mcp_server.fence.files import Files
-from mcp_server.fence.finding import FoundNames, Names
+from mcp_server.fence.finding.names import FoundNames, Names
+from mcp_server.fence.finding.ripgrep import Ripgrep, find_ripgrep
 from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import Call, Selection
-from mcp_server.fence.listing import Listing
 from mcp_server.fence.openers import Opener
-from mcp_server.fence.reading import OtherFile, TextFile
-from mcp_server.fence.ripgrep import Ripgrep, find_ripgrep
+from mcp_server.fence.reading.facts import PathFacts
+from mcp_server.fence.reading.file import OtherFile, TextFile
+from mcp_server.fence.reading.files import Files
+from mcp_server.fence.reading.listing import Listing
+from mcp_server.fence.reading.seen import Seen
 from mcp_server.fence.search import FileCounts, Query, SearchResult
-from mcp_server.fence.seen import Seen
-from mcp_server.fence.undoing import Undone
 from mcp_server.settings import JournalSettings
 
 MAX_WORKERS = 4

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mcp_server.fence.changes import Caller, Outcome
-from mcp_server.fence.diffs import MAX_DIFF_BYTES
-from mcp_server.fence.editing import EditFiles
-from mcp_server.fence.edits import Edit
+from mcp_server.fence.changes.change import Caller, Outcome
+from mcp_server.fence.changes.editing import EditFiles
+from mcp_server.fence.texts.diffs import MAX_DIFF_BYTES
+from mcp_server.fence.texts.edits import Edit
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import MAX_ANSWER_BYTES, counted, rows_that_fit
 from mcp_server.tools.edit_file import show_changed

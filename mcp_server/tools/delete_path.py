@@ -1,7 +1,7 @@
 """`delete_path`: remove a file or a directory; the journal keeps what it held."""
 
-from mcp_server.fence import moving
-from mcp_server.fence.changes import Caller, Kind, Outcome
+from mcp_server.fence.changes import moving
+from mcp_server.fence.changes.change import Caller, Kind, Outcome
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_name
 from mcp_server.tools.tool import Tool, ToolArguments

@@ -2,11 +2,11 @@
 
 from pydantic.json_schema import SkipJsonSchema
 
-from mcp_server.fence.changes import Caller, Change, Outcome
-from mcp_server.fence.content import decode
-from mcp_server.fence.diffs import MAX_DIFF_BYTES, diff
-from mcp_server.fence.editing import EditFiles
-from mcp_server.fence.edits import Edit, count
+from mcp_server.fence.changes.change import Caller, Change, Outcome
+from mcp_server.fence.changes.editing import EditFiles
+from mcp_server.fence.texts.content import decode
+from mcp_server.fence.texts.diffs import MAX_DIFF_BYTES, diff
+from mcp_server.fence.texts.edits import Edit, count
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_name
 from mcp_server.tools.tool import Tool, ToolArguments

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from mcp_server.fence.changes import Caller
-from mcp_server.fence.facts import DirectoryFacts, PathFacts, TextFacts
-from mcp_server.fence.reading import OtherFile
+from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.reading.facts import DirectoryFacts, PathFacts, TextFacts
+from mcp_server.fence.reading.file import OtherFile
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_name
 from mcp_server.tools.tool import DirectoryPath, Tool, ToolArguments

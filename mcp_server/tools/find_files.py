@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from mcp_server.fence.changes import Caller
-from mcp_server.fence.finding import FoundNames, Names
+from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.finding.names import FoundNames, Names
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_name, quoted, rows_that_fit, shown
 from mcp_server.tools.tool import DirectoryPath, Tool, ToolArguments

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from mcp_server.fence.changes import Caller
-from mcp_server.fence.rows import Match, near_matches
+from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.finding.rows import Match, near_matches
 from mcp_server.fence.search import FileCounts, Query, SearchResult
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import (

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from mcp_server.fence.changes import Caller
-from mcp_server.fence.listing import Entry, EntryKind, Listing
+from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.reading.listing import Entry, EntryKind, Listing
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_name, rows_that_fit
 from mcp_server.tools.tool import DirectoryPath, Tool, ToolArguments

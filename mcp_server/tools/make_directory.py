@@ -1,7 +1,7 @@
 """`make_directory`: a directory, and those above it."""
 
-from mcp_server.fence import moving
-from mcp_server.fence.changes import Caller, Outcome
+from mcp_server.fence.changes import moving
+from mcp_server.fence.changes.change import Caller, Outcome
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import printable_name, shown
 from mcp_server.tools.tool import Tool, ToolArguments

@@ -1,7 +1,7 @@
 """`move_path`: rename or move a file or directory."""
 
-from mcp_server.fence import moving
-from mcp_server.fence.changes import Caller, Outcome
+from mcp_server.fence.changes import moving
+from mcp_server.fence.changes.change import Caller, Outcome
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import printable_name
 from mcp_server.tools.tool import Tool, ToolArguments

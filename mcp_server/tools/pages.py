@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from mcp_server.errors import InvalidInputError, LimitError
-from mcp_server.fence.content import line_ends
 from mcp_server.fence.grant import Limits
-from mcp_server.fence.reading import OtherFile, TextFile
+from mcp_server.fence.reading.file import OtherFile, TextFile
+from mcp_server.fence.texts.content import line_ends
 from mcp_server.text import byte_size, count_lines, counted, printable_name, rows_that_fit, shown
 
 _STEP_CHARS = 1 << 16

@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import Limits
-from mcp_server.fence.reading import OtherFile, TextFile
+from mcp_server.fence.reading.file import OtherFile, TextFile
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.pages import described, page_of
 from mcp_server.tools.tool import Answer, Media, Tool, ToolArguments

@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from mcp_server.errors import ServerError
-from mcp_server.fence.changes import Caller
-from mcp_server.fence.reading import OtherFile, TextFile
+from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.reading.file import OtherFile, TextFile
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import without_host_paths
 from mcp_server.tools.pages import Page, described, page_of

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from mcp_server.errors import InvalidInputError
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import ToolName
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import quoted

@@ -2,8 +2,8 @@
 
 from pydantic.json_schema import SkipJsonSchema
 
-from mcp_server.fence import writing
-from mcp_server.fence.changes import Caller, Outcome
+from mcp_server.fence.changes import writing
+from mcp_server.fence.changes.change import Caller, Outcome
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import count_lines, counted, printable_name
 from mcp_server.tools.tool import Tool, ToolArguments

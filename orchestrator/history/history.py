@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Unpack
 
-from mcp_server.fence.changes import Caller, Change, Kind, State
+from mcp_server.fence.changes.change import Caller, Change, Kind, State
+from mcp_server.fence.changes.undoing import Undone
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.ledger import Call, Selection
-from mcp_server.fence.undoing import Undone
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import printable_name
 from orchestrator.errors import ChangeNotFoundError, InvalidInputError

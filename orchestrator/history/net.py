@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mcp_server.errors import NotTextError
-from mcp_server.fence.changes import Change, Kind, State, are_alike
-from mcp_server.fence.content import decode
-from mcp_server.fence.diffs import diff
+from mcp_server.fence.changes.change import Change, Kind, State, are_alike
+from mcp_server.fence.texts.content import decode
+from mcp_server.fence.texts.diffs import diff
 from mcp_server.text import outgoing, printable_name
 
 

@@ -11,17 +11,17 @@ import pytest
 
 from mcp_server.fence import confinement
 from mcp_server.fence.beneath import Root
-from mcp_server.fence.changes import Caller, Change
-from mcp_server.fence.changing import Changer
+from mcp_server.fence.changes.change import Caller, Change
+from mcp_server.fence.changes.changer import Changer
+from mcp_server.fence.changes.writing import WriteFile
 from mcp_server.fence.deadline import Deadline
+from mcp_server.fence.finding.ripgrep import find_ripgrep
 from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant, ToolName
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.openers import Opener, open_by_kernel, open_by_walk
-from mcp_server.fence.ripgrep import find_ripgrep
-from mcp_server.fence.seen import Seen
+from mcp_server.fence.reading.seen import Seen
 from mcp_server.fence.workspace import Workspace
-from mcp_server.fence.writing import WriteFile
 from mcp_server.settings import JournalSettings
 from mcp_server.tools.registry import TOOLS
 

@@ -22,19 +22,19 @@ import anyio
 
 from mcp_server.errors import ServerError, StaleFileError
 from mcp_server.fence.beneath import Root
-from mcp_server.fence.changes import Caller, Change, Kind
-from mcp_server.fence.changing import Changer, ChangeRequest
+from mcp_server.fence.changes.change import Caller, Change, Kind
+from mcp_server.fence.changes.changer import Changer, ChangeRequest
+from mcp_server.fence.changes.editing import EditFiles
+from mcp_server.fence.changes.moving import DeletePath, MovePath
+from mcp_server.fence.changes.writing import WriteFile
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.editing import EditFiles
-from mcp_server.fence.edits import Edit
 from mcp_server.fence.gate import Gate
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import Selection
-from mcp_server.fence.moving import DeletePath, MovePath
-from mcp_server.fence.seen import Seen
+from mcp_server.fence.reading.seen import Seen
+from mcp_server.fence.texts.edits import Edit
 from mcp_server.fence.workspace import Workspace
-from mcp_server.fence.writing import WriteFile
 from mcp_server.settings import JournalSettings
 
 CALL_S = 30

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mcp_server.errors import ServerError
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
 

@@ -13,7 +13,7 @@ from mcp_server.errors import (
     UnavailableError,
 )
 from mcp_server.fence.beneath import Root
-from mcp_server.fence.changing import Changer
+from mcp_server.fence.changes.changer import Changer
 from tests.mcp_server.conftest import Yard, write
 
 

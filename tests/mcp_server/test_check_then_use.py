@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import ConflictError, PathEscapeError, PermissionDeniedError, ServerError
-from mcp_server.fence.changes import Caller, Change, Kind, State
-from mcp_server.fence.changing import Changer
+from mcp_server.fence.changes.change import Caller, Change, Kind, State
+from mcp_server.fence.changes.changer import Changer
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.ledger import Call
-from mcp_server.fence.listing import EntryKind
 from mcp_server.fence.openers import Opened, Opener, Parts, link_target
+from mcp_server.fence.reading.listing import EntryKind
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import SECRET, Yard, write, write_text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcp_server.fence.confinement import Status
-from mcp_server.fence.ripgrep import find_ripgrep
+from mcp_server.fence.finding.ripgrep import find_ripgrep
 from tests.mcp_server.conftest import SECRET, Yard
 
 

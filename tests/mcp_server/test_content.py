@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mcp_server.errors import InvalidInputError, NotTextError
-from mcp_server.fence.content import decode, like
+from mcp_server.fence.texts.content import decode, like
 from mcp_server.text import outgoing
 
 ENCODINGS = [
@@ -149,7 +149,7 @@ def test_a_whole_file_takes_no_bytes_in_disguise() -> None:
 def test_no_module_is_imported_when_text_is_decoded() -> None:
     """A worker thread is confined to the root by then: the import would fail."""
     script = (
-        "import sys, mcp_server.fence.content as content\n"
+        "import sys, mcp_server.fence.texts.content as content\n"
         "before = set(sys.modules)\n"
         "samples = [b'a\\r\\n', b'\\xff\\xfea\\0\\r\\0\\n\\0', b'\\xfe\\xff\\0a\\0\\r\\0\\n']\n"
         "for sample in samples:\n"

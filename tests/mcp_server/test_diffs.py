@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mcp_server.fence.diffs import MAX_DIFF_BYTES, common_end, common_start, diff
+from mcp_server.fence.texts.diffs import MAX_DIFF_BYTES, common_end, common_start, diff
 
 TEN = "".join(f"line {number}\n" for number in range(1, 11))
 

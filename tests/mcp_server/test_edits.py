@@ -7,8 +7,8 @@ import time
 import pytest
 
 from mcp_server.errors import EditConflictError, InvalidInputError, LimitError
-from mcp_server.fence.content import decode
-from mcp_server.fence.edits import Edit, apply, replace
+from mcp_server.fence.texts.content import decode
+from mcp_server.fence.texts.edits import Edit, apply, replace
 
 
 def edit(old: str, new: str, *, replace_all: bool = False) -> Edit:

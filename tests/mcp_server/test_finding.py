@@ -13,9 +13,9 @@ from mcp_server.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from mcp_server.fence.finding import Names
+from mcp_server.fence.finding.names import Names
+from mcp_server.fence.finding.wanted import Wanted
 from mcp_server.fence.grant import Grant, Limits
-from mcp_server.fence.wanted import Wanted
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import Yard, call
 

@@ -20,8 +20,8 @@ from mcp_server.errors import (
 )
 from mcp_server.fence.beneath import Root
 from mcp_server.fence.grant import Grant
-from mcp_server.fence.listing import EntryKind
 from mcp_server.fence.openers import READ_FLAGS, Opener, open_by_kernel, open_by_walk
+from mcp_server.fence.reading.listing import EntryKind
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import write_text
 from tests.mcp_server.generated_trees import (

@@ -13,16 +13,16 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcp_server.errors import InvalidInputError, PermissionDeniedError, StaleFileError
-from mcp_server.fence.changes import Caller, Outcome
-from mcp_server.fence.changing import ChangeRequest
+from mcp_server.fence.changes.change import Caller, Outcome
+from mcp_server.fence.changes.changer import ChangeRequest
+from mcp_server.fence.changes.editing import EditFiles
+from mcp_server.fence.changes.moving import MovePath
+from mcp_server.fence.changes.writing import WriteFile
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.editing import EditFiles
-from mcp_server.fence.edits import Edit
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.ledger import Selection
-from mcp_server.fence.moving import MovePath
+from mcp_server.fence.texts.edits import Edit
 from mcp_server.fence.workspace import Workspace
-from mcp_server.fence.writing import WriteFile
 from mcp_server.settings import JournalSettings
 from tests.mcp_server.conftest import Yard
 from tests.mcp_server.doomed import fork, opened, write_with_key

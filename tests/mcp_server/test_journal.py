@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import InvalidInputError, LimitError, StaleFileError, UnavailableError
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.changes.writing import WriteFile
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.grant import Grant, Limits
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import Selection
 from mcp_server.fence.workspace import Workspace
-from mcp_server.fence.writing import WriteFile
 from mcp_server.settings import JournalSettings
 from tests.mcp_server.conftest import Yard, write_text
 from tests.mcp_server.doomed import CALL_S, change, count_up, fork, hold_lock, opened, tree

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.fence.changes import Caller
-from mcp_server.fence.changing import Changer, ChangeRequest
+from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.changes.changer import Changer, ChangeRequest
+from mcp_server.fence.changes.editing import EditFiles
+from mcp_server.fence.changes.moving import DeletePath, MovePath
+from mcp_server.fence.changes.writing import WriteFile
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.editing import EditFiles
-from mcp_server.fence.edits import Edit
 from mcp_server.fence.ledger import Selection
-from mcp_server.fence.moving import DeletePath, MovePath
-from mcp_server.fence.writing import WriteFile
+from mcp_server.fence.texts.edits import Edit
 from tests.mcp_server.conftest import Yard
 from tests.mcp_server.doomed import (
     CALL_S,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import NotAFileError, NotFoundError, PermissionDeniedError
-from mcp_server.fence import listing as listing_module
 from mcp_server.fence.grant import Grant, Limits
-from mcp_server.fence.listing import EntryKind, aim_of
+from mcp_server.fence.reading import listing as listing_module
+from mcp_server.fence.reading.listing import EntryKind, aim_of
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import Yard
 

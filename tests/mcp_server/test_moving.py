@@ -14,8 +14,8 @@ from mcp_server.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from mcp_server.fence import moving
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes import moving
+from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import Grant, Limits
 from mcp_server.fence.ledger import Selection
 from mcp_server.fence.openers import Opener

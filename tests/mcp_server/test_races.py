@@ -12,7 +12,7 @@ import pytest
 
 from mcp_server.errors import ConflictError, NotAFileError, NotFoundError, PathEscapeError
 from mcp_server.fence.beneath import Root
-from mcp_server.fence.changing import Changer
+from mcp_server.fence.changes.changer import Changer
 from mcp_server.fence.openers import READ_FLAGS
 from tests.mcp_server.conftest import SECRET, Yard, write
 from tests.mcp_server.exchange import exchanging, needs_exchange

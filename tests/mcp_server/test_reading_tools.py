@@ -18,10 +18,10 @@ from mcp_server.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import Grant, Limits
-from mcp_server.fence.kinds import media_type
 from mcp_server.fence.openers import Opener
+from mcp_server.fence.reading.magic import media_type
 from mcp_server.fence.workspace import Workspace
 from mcp_server.tools.registry import TOOLS
 from mcp_server.tools.tool import Media

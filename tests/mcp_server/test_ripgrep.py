@@ -7,10 +7,10 @@ import anyio
 import pytest
 
 from mcp_server.errors import LimitError, PatternError, UnavailableError
-from mcp_server.fence import ripgrep
 from mcp_server.fence import workspace as workspace_module
+from mcp_server.fence.finding import ripgrep
+from mcp_server.fence.finding.ripgrep import find_ripgrep
 from mcp_server.fence.grant import Grant, Limits
-from mcp_server.fence.ripgrep import find_ripgrep
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import Yard

@@ -14,9 +14,9 @@ from mcp_server.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from mcp_server.fence import found as found_module
 from mcp_server.fence import search
-from mcp_server.fence.finding import Names
+from mcp_server.fence.finding import found as found_module
+from mcp_server.fence.finding.names import Names
 from mcp_server.fence.grant import Grant, Limits
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace

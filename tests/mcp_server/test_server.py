@@ -16,7 +16,7 @@ from opentelemetry import trace
 
 from mcp_server import errors
 from mcp_server.errors import LimitError, ServerError, UnavailableError
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import TOOL_NAMES, WRITING_TOOLS, Grant, Limits
 from mcp_server.fence.ledger import Selection
 from mcp_server.fence.workspace import Workspace

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import ConflictError, NotAFileError, NotFoundError
-from mcp_server.fence.changes import Caller
-from mcp_server.fence.changing import Changer
+from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.changes.changer import Changer
+from mcp_server.fence.changes.editing import EditFiles
+from mcp_server.fence.changes.moving import DeletePath, MakeDirectory, MovePath
+from mcp_server.fence.changes.undoing import Undone
+from mcp_server.fence.changes.writing import WriteFile
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.editing import EditFiles
-from mcp_server.fence.edits import Edit
 from mcp_server.fence.ledger import Selection
-from mcp_server.fence.moving import DeletePath, MakeDirectory, MovePath
-from mcp_server.fence.undoing import Undone
-from mcp_server.fence.writing import WriteFile
+from mcp_server.fence.texts.edits import Edit
 from tests.mcp_server.conftest import SECRET, Yard
 from tests.mcp_server.doomed import CALL_S, change, opened, tree
 

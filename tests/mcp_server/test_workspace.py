@@ -24,15 +24,15 @@ from mcp_server.errors import (
     ServerError,
     UnavailableError,
 )
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.changes.writing import WriteFile
 from mcp_server.fence.confinement import Confinement
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.files import Files
 from mcp_server.fence.grant import Grant, Limits
 from mcp_server.fence.openers import Opener
+from mcp_server.fence.reading.files import Files
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import MAX_WORKERS, Workspace
-from mcp_server.fence.writing import WriteFile
 from tests.mcp_server.conftest import SECRET, Yard, write_text
 
 START_S = 20

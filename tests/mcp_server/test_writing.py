@@ -7,9 +7,9 @@ import anyio
 import pytest
 
 from mcp_server.errors import InvalidInputError, StaleFileError
-from mcp_server.fence.changes import Change
+from mcp_server.fence.changes.change import Change
+from mcp_server.fence.changes.tree import Tree
 from mcp_server.fence.grant import Grant, Limits
-from mcp_server.fence.tree import Tree
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import Yard, call
 

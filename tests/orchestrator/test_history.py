@@ -19,7 +19,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from mcp_server.callers import KEY, caller_from, meta_of
-from mcp_server.fence.changes import Caller
+from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import Grant
 from mcp_server.settings import JournalSettings
 from orchestrator.agents import CapabilityTypes

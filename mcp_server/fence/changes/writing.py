@@ -14,12 +14,12 @@ from mcp_server.errors import (
     StaleFileError,
 )
 from mcp_server.fence.beneath import Place
-from mcp_server.fence.changes import Change, Kind, State
-from mcp_server.fence.changing import Planning
-from mcp_server.fence.content import decode, like
-from mcp_server.fence.diffs import diff
-from mcp_server.fence.disk import look, state_of
+from mcp_server.fence.changes.change import Change, Kind, State
+from mcp_server.fence.changes.changer import Planning
+from mcp_server.fence.changes.disk import look, state_of
 from mcp_server.fence.openers import join
+from mcp_server.fence.texts.content import decode, like
+from mcp_server.fence.texts.diffs import diff
 from mcp_server.text import shown
 
 _MIN_HASH_CHARS = 8

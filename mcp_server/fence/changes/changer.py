@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mcp_server.errors import ConflictError, InvalidInputError, ServerError, UnavailableError
-from mcp_server.fence.changes import Caller, Change, Outcome
+from mcp_server.fence.changes.change import Caller, Change, Outcome
+from mcp_server.fence.changes.interrupted import made_part, remove_temporaries, take_back
+from mcp_server.fence.changes.tree import Tree
+from mcp_server.fence.changes.undoing import Undone, calls_to_undo, plan_undo
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.gate import Gate
-from mcp_server.fence.interrupted import made_part, remove_temporaries, take_back
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import UNDO, Call, Selection
-from mcp_server.fence.seen import Seen
-from mcp_server.fence.tree import Tree
-from mcp_server.fence.undoing import Undone, calls_to_undo, plan_undo
+from mcp_server.fence.reading.seen import Seen
 
 logger = logging.getLogger(__name__)
 

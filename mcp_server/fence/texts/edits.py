@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from dataclasses import replace as with_changes
 
 from mcp_server.errors import EditConflictError, InvalidInputError, LimitError
-from mcp_server.fence.content import line_ends
-from mcp_server.fence.diffs import common_end, common_start
-from mcp_server.fence.nearest import nearest
+from mcp_server.fence.texts.content import line_ends
+from mcp_server.fence.texts.diffs import common_end, common_start
+from mcp_server.fence.texts.nearest import nearest
 from mcp_server.text import SURROGATE, counted, shown, unescaped_bytes
 
 _MAX_GROWTH = 100_000_000  # characters; a short text that stands everywhere can become anything

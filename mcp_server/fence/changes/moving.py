@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from mcp_server.errors import InvalidInputError, LimitError, NotAFileError, PermissionDeniedError
 from mcp_server.fence.beneath import Place
-from mcp_server.fence.changes import Change, Kind, State
-from mcp_server.fence.changing import Planning
-from mcp_server.fence.disk import look, state_of
+from mcp_server.fence.changes.change import Change, Kind, State
+from mcp_server.fence.changes.changer import Planning
+from mcp_server.fence.changes.disk import look, state_of
+from mcp_server.fence.changes.writing import directories_to_make
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import DIRECTORY_FLAGS, MAX_STEPS, Opened, join
-from mcp_server.fence.writing import directories_to_make
 from mcp_server.text import shown
 
 MAX_ENTRIES = 10_000

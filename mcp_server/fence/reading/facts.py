@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mcp_server.errors import LimitError, PathEscapeError
-from mcp_server.fence.content import Encoding, LineEnds, line_ends
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.gate import Gate
-from mcp_server.fence.listing import Entry, judged_link, visible_names
 from mcp_server.fence.openers import DIRECTORY_FLAGS, Opened, join
-from mcp_server.fence.reading import OtherFile, TextFile, read_any
+from mcp_server.fence.reading.file import OtherFile, TextFile, read_any
+from mcp_server.fence.reading.listing import Entry, judged_link, visible_names
+from mcp_server.fence.texts.content import Encoding, LineEnds, line_ends
 from mcp_server.text import count_lines
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 
+from mcp_server.fence.finding.wanted import Wanted
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opened, join
-from mcp_server.fence.wanted import Wanted
 
 _SIMPLE_GLOB = re.compile(r"[\w.*/-]+")
 _SLACK = 1000

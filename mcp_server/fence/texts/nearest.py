@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from itertools import islice
 
-from mcp_server.fence.diffs import common_start
+from mcp_server.fence.texts.diffs import common_start
 from mcp_server.text import counted, printable_line
 
 _MAX_LINES = 40  # of what was expected, from its start, that are looked for and compared

@@ -16,9 +16,10 @@ from contextlib import suppress
 
 from mcp_server.errors import LimitError, NotAFileError
 from mcp_server.fence import libc
-from mcp_server.fence.changes import Kind, State
+from mcp_server.fence.changes.change import Kind, State
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.openers import READ_FLAGS, Opened, join
+from mcp_server.fence.reading.file import read_at_most
 from mcp_server.text import shown
 
 _TEMPORARY = re.compile(r"\.workyard-[0-9a-f]{12}\.tmp")
@@ -67,17 +68,6 @@ def look(directory: Opened, name: str, max_bytes: int, deadline: Deadline) -> St
             unit="bytes",
         )
     return State(Kind.FILE, content, found.st_mode & 0o777)
-
-
-def read_at_most(fd: int, limit: int, deadline: Deadline) -> bytes:
-    """Return what the open file holds, at most `limit` bytes of it."""
-    chunks: list[bytes] = []
-    left = limit
-    while left > 0 and (chunk := os.read(fd, min(left, 1 << 20))):
-        deadline.check()
-        chunks.append(chunk)
-        left -= len(chunk)
-    return b"".join(chunks)
 
 
 def put(directory_fd: int, name: str, before: State | None, after: State | None) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcp_server.errors import LimitError
-from mcp_server.fence.changes import Change, Kind, State
-from mcp_server.fence.changing import Planning
-from mcp_server.fence.content import decode
-from mcp_server.fence.edits import Edit, apply
-from mcp_server.fence.writing import check_hash, check_size, found_file
+from mcp_server.fence.changes.change import Change, Kind, State
+from mcp_server.fence.changes.changer import Planning
+from mcp_server.fence.changes.writing import check_hash, check_size, found_file
+from mcp_server.fence.texts.content import decode
+from mcp_server.fence.texts.edits import Edit, apply
 
 MAX_EDITED_BYTES = 50_000_000
 """Bytes of all files that one call edits: they are held in memory, as they were and as they will

@@ -7,13 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mcp_server.errors import LimitError, NotAFileError, NotTextError
-from mcp_server.fence.content import UTF16_MARKS, Encoding, decode
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.disk import read_at_most
 from mcp_server.fence.grant import Limits
-from mcp_server.fence.kinds import HEAD_BYTES, MediaType, binary_kind, media_type
 from mcp_server.fence.openers import Opened
+from mcp_server.fence.reading.magic import HEAD_BYTES, MediaType, binary_kind, media_type
 from mcp_server.fence.search import MAX_SEARCHED_BYTES
+from mcp_server.fence.texts.content import UTF16_MARKS, Encoding, decode
 from mcp_server.text import shown
 
 _PDF = b"%PDF-"  # most of it can be text
@@ -103,6 +102,17 @@ def read_any(opened: Opened, path: str, limits: Limits, deadline: Deadline) -> T
         hashlib.sha256(content).hexdigest(),
         content if is_sent else None,
     )
+
+
+def read_at_most(fd: int, limit: int, deadline: Deadline) -> bytes:
+    """Return what the open file holds, at most `limit` bytes of it."""
+    chunks: list[bytes] = []
+    left = limit
+    while left > 0 and (chunk := os.read(fd, min(left, 1 << 20))):
+        deadline.check()
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
 
 
 def _is_other(content: bytes) -> bool:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mcp_server.errors import ConflictError, NotFoundError
-from mcp_server.fence.changes import Change, Kind, State, are_alike
+from mcp_server.fence.changes.change import Change, Kind, State, are_alike
+from mcp_server.fence.changes.tree import Tree
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.journal import Journal
 from mcp_server.fence.ledger import Call, Selection
 from mcp_server.fence.openers import is_in
-from mcp_server.fence.tree import Tree
 from mcp_server.text import shown
 
 

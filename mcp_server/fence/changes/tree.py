@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 
 from mcp_server.errors import ConflictError, PathEscapeError, ServerError
 from mcp_server.fence.beneath import Root
-from mcp_server.fence.changes import Change, State
+from mcp_server.fence.changes.change import Change, State
+from mcp_server.fence.changes.disk import look, move, put, remove_temporaries, state_of
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.disk import look, move, put, remove_temporaries, state_of
 from mcp_server.fence.faults import translated
 from mcp_server.fence.openers import DIRECTORY_FLAGS, Opened, Parts, split
 from mcp_server.text import shown

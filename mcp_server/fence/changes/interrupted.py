@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from mcp_server.errors import ServerError, UnavailableError
-from mcp_server.fence.changes import Change, State, are_alike
+from mcp_server.fence.changes.change import Change, State, are_alike
+from mcp_server.fence.changes.tree import Tree
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.openers import is_in
-from mcp_server.fence.tree import Tree
 
 _LOOK_S = 60  # whoever comes next pays for it, whatever its own deadline
 

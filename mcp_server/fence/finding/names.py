@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.found import Found, Rank, by_path, exclusions
+from mcp_server.fence.finding.found import Found, Rank, by_path, exclusions
+from mcp_server.fence.finding.ripgrep import Ripgrep
+from mcp_server.fence.finding.wanted import Wanted
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import Opened
-from mcp_server.fence.ripgrep import Ripgrep
-from mcp_server.fence.wanted import Wanted
 
 Order = Literal["path", "newest"]
 

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 from mcp_server.errors import NotAFileError
 from mcp_server.fence.deadline import Deadline
-from mcp_server.fence.facts import PathFacts, facts_about
-from mcp_server.fence.finding import FoundNames, Names, find_names
+from mcp_server.fence.finding.names import FoundNames, Names, find_names
+from mcp_server.fence.finding.ripgrep import Ripgrep
 from mcp_server.fence.gate import Gate
-from mcp_server.fence.listing import Listing, list_tree
 from mcp_server.fence.openers import Opened
-from mcp_server.fence.reading import OtherFile, TextFile, read_any, read_text
-from mcp_server.fence.ripgrep import Ripgrep
+from mcp_server.fence.reading.facts import PathFacts, facts_about
+from mcp_server.fence.reading.file import OtherFile, TextFile, read_any, read_text
+from mcp_server.fence.reading.listing import Listing, list_tree
+from mcp_server.fence.reading.seen import Seen
 from mcp_server.fence.search import FileCounts, Query, Search, SearchResult
-from mcp_server.fence.seen import Seen
 from mcp_server.text import shown
 
 

@@ -1,0 +1,1 @@
+"""What is there: files as text, as pictures, as facts; and directories."""
