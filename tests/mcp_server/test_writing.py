@@ -1,6 +1,7 @@
 """Replacing files: only what the caller has seen, and in the manner of what was there."""
 
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import anyio
@@ -64,6 +65,7 @@ async def test_a_caller_who_may_not_read_is_not_shown_what_has_changed(yard: Yar
                 second, path="notes.txt", content="x", expected_hash=answer.rpartition(" ")[2]
             )
     assert "hidden" not in str(stale.value)
+    assert sha256(b"hidden two\n").hexdigest()[:8] not in str(stale.value)
 
 
 async def test_a_file_that_is_gone_is_not_what_was_seen(yard: Yard, workspace: Workspace) -> None:

@@ -103,6 +103,10 @@ def check_hash(found: State | None, expected: str | None, place: Place, planning
         raise StaleFileError(f"File {path} does not exist any more; nothing was changed.")
     if found.sha256.startswith(start):
         return
+    if not planning.gate.grant.may_read(place.path):  # from a hash what is short can be guessed
+        raise StaleFileError(
+            f"File {path} has changed since: its sha256 is not {start[:12]}. Nothing was changed."
+        )
     raise StaleFileError(
         f"File {path} has changed since: its sha256 is {found.sha256[:12]} now, not {start[:12]}. "
         f"Nothing was changed. {_since(found, start, place.path, planning)}"
@@ -111,7 +115,7 @@ def check_hash(found: State | None, expected: str | None, place: Place, planning
 
 def _since(found: State, start: str, path: str, planning: Planning) -> str:
     seen = planning.seen.find(path, start) or planning.journal.content(path, start)
-    if seen is None or not planning.gate.grant.may_read(path):
+    if seen is None:
         return "Read it again, then repeat the call with that hash."
     with suppress(NotTextError):
         changed = diff(decode(seen, path).text, decode(found.content, path).text)
