@@ -27,6 +27,8 @@ _SHOWN_DIFFERENCES = 3
 
 _WORD = re.compile(r"\w{3,}")
 _INNER_SPACES = re.compile(r"(?<=\S)[ \t]{2,}(?=\S)|(?<=\S)\t(?=\S)")
+# Accents are put in order in a time that grows with the square of how many follow each other.
+_ACCENTED = re.compile(r"[\x00-\x7f]?[^\x00-\x7f]{1,100}")
 # The pairs of apply_patch in openai/codex (seek_sequence.rs), and what cannot be seen at all.
 _SPACES = dict.fromkeys([0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " ")
 _UNSEEN = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0xAD])
@@ -41,6 +43,10 @@ def _translated(special: Mapping[int, str | None], line: str) -> str:
     return line.translate(special)
 
 
+def _composed(line: str) -> str:
+    return _ACCENTED.sub(lambda match: unicodedata.normalize("NFC", match[0]), line)
+
+
 _SPECIAL: dict[str, Mapping[int, str | None]] = {
     "kinds of spaces": _SPACES,
     "invisible characters": _UNSEEN,
@@ -49,7 +55,7 @@ _SPECIAL: dict[str, Mapping[int, str | None]] = {
 
 _FOLDS: dict[str, Callable[[str], str]] = {
     **{name: partial(_translated, special) for name, special in _SPECIAL.items()},
-    "composed accents (NFC, NFD)": lambda line: unicodedata.normalize("NFC", line),
+    "composed accents (NFC, NFD)": _composed,
     "upper and lower case": str.casefold,
     "spaces between words": lambda line: _INNER_SPACES.sub(" ", line),
     "indentation": lambda line: line.lstrip(" \t"),
