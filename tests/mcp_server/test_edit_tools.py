@@ -125,6 +125,16 @@ async def test_a_file_does_not_grow_over_its_limit(yard: Yard) -> None:
     assert (yard.root / "src/app.py").read_text() == APP
 
 
+async def test_files_do_not_outgrow_memory_together(yard: Yard, workspace: Workspace) -> None:
+    edits = []
+    for number in range(6):
+        yard.write(f"{number}.txt", "a" * 10)
+        edits.append(one(f"{number}.txt", "a", "b" * 900_000, replace_all=True))
+    with pytest.raises(LimitError, match="more than 50000000 bytes together"):
+        await call(workspace, "apply_edits", edits=edits)
+    assert (yard.root / "0.txt").read_text() == "a" * 10
+
+
 async def test_edits_in_several_files_are_all_made(yard: Yard, workspace: Workspace) -> None:
     edits = [
         one("src/app.py", "main", "start"),

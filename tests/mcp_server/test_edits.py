@@ -218,6 +218,13 @@ def test_an_error_stays_short_whatever_is_near() -> None:
     assert len(refusal(text, "x" * 6000)) < 6000
 
 
+def test_what_is_near_is_found_in_time_whatever_the_text_is_made_of() -> None:
+    started = time.monotonic()
+    said = refusal("\u0301\u0323" * 400_000 + "\nuse\u0301d up here\n", "us\xe9d up here")
+    assert "line 2: composed accents" in said
+    assert time.monotonic() - started < 5
+
+
 def test_control_characters_near_by_do_not_reach_a_terminal() -> None:
     assert "\x1b" not in refusal("a\x1b[31m = 1\n", "a[31m = 1")
 
@@ -298,6 +305,15 @@ def test_the_edit_that_fails_is_named() -> None:
 def test_a_text_that_would_outgrow_memory_is_refused() -> None:
     with pytest.raises(LimitError, match="1000000 times"):
         changed_everywhere("a" * 1_000_000, "a", "b" * 1000)
+
+
+def test_edits_that_make_a_text_outgrow_memory_together_are_refused() -> None:
+    edits = {
+        1: edit("a", "b" * 900_000, replace_all=True),
+        2: edit("c", "d" * 900_000, replace_all=True),
+    }
+    with pytest.raises(LimitError, match="would add 53999940 characters"):
+        apply("a" * 60 + "c" * 60, edits, 2)
 
 
 TOKEN = re.compile(r"\r\n|[^\r]|\r")

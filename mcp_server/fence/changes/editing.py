@@ -1,6 +1,6 @@
 """`EditFiles`: replace exact text in one file or several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mcp_server.errors import LimitError
@@ -11,8 +11,7 @@ from mcp_server.fence.texts.content import decode
 from mcp_server.fence.texts.edits import Edit, apply
 
 MAX_EDITED_BYTES = 50_000_000
-"""Bytes of all files that one call edits: they are held in memory, as they were and as they will
-be."""
+"""Bytes of all files that one call edits, before and after: they are held in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,11 @@ class EditFiles:
         for number, edit in enumerate(self.edits, 1):
             path = self._look(edit.path, found, planning)
             edits.setdefault(path, {})[number] = edit
-        return [self._change(path, found[path], edits[path], planning) for path in edits]
+        changes: list[Change] = []
+        for path in edits:
+            changes.append(self._change(path, found[path], edits[path], planning))
+            _check_size(change.after for change in changes)
+        return changes
 
     def _look(self, path: str, found: dict[str, State], planning: Planning) -> str:
         """Add the file at `path` to `found`, and return its canonical path."""
@@ -45,15 +48,7 @@ class EditFiles:
                 raise gate.missing(path, planning.deadline)
             check_hash(before, self.expected_hash, place, planning)
             found[place.path] = before
-            size = sum(len(state.content) for state in found.values())
-            if size > MAX_EDITED_BYTES:
-                raise LimitError(
-                    f"The files to edit have more than {MAX_EDITED_BYTES} bytes together. Edit "
-                    "them in several calls.",
-                    limit=MAX_EDITED_BYTES,
-                    actual=size,
-                    unit="bytes",
-                )
+            _check_size(found.values())
             return place.path
 
     def _change(
@@ -65,3 +60,15 @@ class EditFiles:
         content = text.encode(new_text)
         check_size(content, named, planning)
         return Change(path, before, State(Kind.FILE, content))
+
+
+def _check_size(states: Iterable[State | None]) -> None:
+    size = sum(len(state.content) for state in states if state is not None)
+    if size > MAX_EDITED_BYTES:
+        raise LimitError(
+            f"The files to edit have more than {MAX_EDITED_BYTES} bytes together, as they are or "
+            "as they would be. Edit them in several calls.",
+            limit=MAX_EDITED_BYTES,
+            actual=size,
+            unit="bytes",
+        )

@@ -22,7 +22,7 @@ from mcp_server.fence.texts.diffs import common_end, common_start
 from mcp_server.fence.texts.nearest import nearest
 from mcp_server.text import SURROGATE, counted, shown, unescaped_bytes
 
-_MAX_GROWTH = 100_000_000  # characters; a short text that stands everywhere can become anything
+_MAX_CHARS = 100_000_000  # of a text that has grown: a short one that is everywhere can do that
 _SHOWN_LINES = 10
 _STEPS = 1000  # matches between two looks at the clock
 _NUMBERED = tuple(re.compile(f" *([0-9]{{1,9}}){end}") for end in ("\t", "→", "(?:: |:$)"))
@@ -238,12 +238,12 @@ def _replaced(text: str, there: str, edit: Edit, check: Check) -> str:
     old, new = edit.old_string, edit.new_string
     times = there.count(old) if edit.replace_all else 1
     growth = times * (len(new) - len(old))
-    if growth > _MAX_GROWTH:
+    if growth > 0 and len(there) + growth > _MAX_CHARS:
         raise LimitError(
             f"The edit would add {growth} characters to {shown(edit.path)}: old_string stands "
             f"{counted(times, 'time')} in it. Replace less.",
-            limit=_MAX_GROWTH,
-            actual=growth,
+            limit=_MAX_CHARS,
+            actual=len(there) + growth,
             unit="characters",
         )
     if len(there) == len(text):  # nothing in it looks different to the caller
