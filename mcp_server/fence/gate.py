@@ -122,9 +122,10 @@ class Gate:
 
     def _may_know(self, path: str, use: str) -> bool:
         """Tell whether a caller may know what is at the resolved `path`, when asking for `use`."""
-        if use == _WRITTEN:
-            return not self.grant.denies(path)
-        return self.grant.may_read(path) or self.grant.may_list(path)
+        grant = self.grant
+        if grant.may_read(path) or grant.may_list(path):
+            return True
+        return use == _WRITTEN and (grant.may_write(path) or grant.may_hold_written(path))
 
     def _refuse_detours(self, path: str, use: str, deadline: Deadline) -> None:
         """Refuse a way through what is hidden before walking it to its end.

@@ -261,6 +261,10 @@ class Grant(Reach):
         """Tell whether the directory at the resolved `path` may hold something to read."""
         return all(leads_to(globs, path) for globs in self.readable) and not self.denies(path)
 
+    def may_hold_written(self, path: str) -> bool:
+        """Tell whether the directory at the resolved `path` may hold something to write."""
+        return all(leads_to(globs, path) for globs in self.writable) and not self.denies(path)
+
     @property
     def readable(self) -> tuple[tuple[Glob, ...], ...]:
         """Globs of what may be read: one of each tuple matches it."""

@@ -286,6 +286,24 @@ async def test_no_detour_tells_whether_something_hidden_exists(
             assert answers[0] == answers[1]
 
 
+@pytest.mark.parametrize(
+    ("present", "absent"),
+    [("private/a.txt/x", "private/nope/x"), ("private/../src/new.txt", "gone/../src/new.txt")],
+)
+async def test_no_write_tells_whether_there_is_what_may_be_neither_read_nor_written(
+    yard: Yard, opener: Opener, present: str, absent: str
+) -> None:
+    yard.write("private/a.txt")
+    grant = Grant(read=("src/**",), write=("src/**",))
+    async with Workspace.open(yard.root, grant, opener=opener) as workspace:
+        answers = []
+        for path in (present, absent):
+            with pytest.raises(PermissionDeniedError) as refused:
+                await write_text(workspace, path, "x")
+            answers.append(str(refused.value).replace(path, ""))
+        assert answers[0] == answers[1]
+
+
 async def test_a_denied_name_is_refused_even_as_a_link_to_what_is_allowed(
     yard: Yard, workspace: Workspace
 ) -> None:
