@@ -9,7 +9,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 from mcp_server.errors import (
@@ -24,7 +24,7 @@ from mcp_server.fence.beneath import Place, Root
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.faults import translated
 from mcp_server.fence.grant import Grant
-from mcp_server.fence.openers import READ_FLAGS, Opened, Parts, join
+from mcp_server.fence.openers import READ_FLAGS, Opened, Parts, join, split
 from mcp_server.fence.reading.listing import aim_of, visible_names
 from mcp_server.text import quoted, shown
 
@@ -100,7 +100,7 @@ class Gate:
             self.root.locate_entry(path) as place,
         ):
             self.check_writable(place.path, path)
-            target = None if place.missing else _link_text(place)
+            target = None if place.missing else link_text(place)
             aim = None if target is None else aim_of(place.path, target)
             if aim is not None and self.grant.denies(aim):
                 raise self._refusal(path, _WRITTEN)
@@ -119,6 +119,21 @@ class Gate:
         """Raise PermissionDeniedError, about `path`, unless what is there may be read."""
         if not self.grant.may_read(canonical):
             raise self._refusal(path, _READ)
+
+    def hides(self, link: str, target: str) -> bool:
+        """Tell whether a link at the canonical path `link` would lead to what may not be read.
+
+        One that leads outside does not: nobody follows it.
+        """
+        aim = aim_of(link, target)
+        if aim is None:
+            return False
+        with (
+            suppress(OSError, PathEscapeError),  # nothing is there yet: then the text is judged
+            self.root.open_parts(split(aim), READ_FLAGS) as opened,
+        ):
+            aim = opened.path
+        return not self._may_know(aim, _READ)
 
     def _may_know(self, path: str, use: str) -> bool:
         """Tell whether a caller may know what is at the resolved `path`, when asking for `use`."""
@@ -215,7 +230,7 @@ def _some(globs: tuple[str, ...]) -> str:
     return ", ".join(map(quoted, globs[:_SHOWN_GLOBS])) + ("…" if globs[_SHOWN_GLOBS:] else "")
 
 
-def _link_text(place: Place) -> str | None:
+def link_text(place: Place) -> str | None:
     """Return where the link at `place` points, or None if there is none."""
     try:
         return os.readlink(place.name, dir_fd=place.directory.fd)

@@ -246,6 +246,28 @@ async def test_a_move_carries_nothing_hidden_into_view(yard: Yard, opener: Opene
     assert snapshot(yard.root) == before
 
 
+async def test_no_link_to_what_is_hidden_is_put_where_a_search_reads_it(
+    yard: Yard, opener: Opener
+) -> None:
+    yard.write("private/a.txt", "app.py\n")
+    yard.write(".env", "docs\n")
+    yard.link("links/one", "../private/a.txt")
+    yard.link("env", ".env")
+    yard.link("more/chain", "../env")
+    before = snapshot(yard.root)
+    grant = Grant(read=("src/**", "more/**"), write=("**",))
+    moves = [("links/one", "src/.gitignore"), ("links", "src/x")]
+    async with Workspace.open(yard.root, grant, opener=opener) as workspace:
+        for source, destination in moves:
+            with pytest.raises(PermissionDeniedError):
+                await move(workspace, source, destination)
+    async with Workspace.open(yard.root, Grant.full(), opener=opener) as workspace:
+        for source, destination in [("more/chain", "src/.gitignore"), ("more", "src2")]:
+            with pytest.raises(PermissionDeniedError, match="would lead to what may not be read"):
+                await move(workspace, source, destination)
+    assert snapshot(yard.root) == before
+
+
 async def test_a_deletion_too_large_to_be_kept_is_refused(yard: Yard, opener: Opener) -> None:
     yard.write("big", b"x" * 101)
     grant = Grant.full().model_copy(update={"limits": Limits(file_bytes=100)})

@@ -11,6 +11,7 @@ from mcp_server.fence.changes.change import Change, Kind, State
 from mcp_server.fence.changes.changer import Planning
 from mcp_server.fence.changes.disk import look, state_of
 from mcp_server.fence.changes.writing import directories_to_make
+from mcp_server.fence.gate import Gate, link_text
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import DIRECTORY_FLAGS, MAX_STEPS, Opened, join
 from mcp_server.text import shown
@@ -71,8 +72,10 @@ class MovePath:
                 for directory, name, path in _below(old, self.source, planning):
                     target = new.path + path.removeprefix(old.path)
                     self._check_below(state_of(directory.fd, name), path, target, gate.grant)
+                    self._check_link(Place(directory, (), name), target, gate)
             elif not stat.S_ISLNK(found.st_mode):
                 gate.check_readable(old.path, self.source)
+            self._check_link(old, new.path, gate)
             return [*directories_to_make(new), Change(old.path, None, None, new.path)]
 
     def _check_free(self, new: Place) -> None:
@@ -85,6 +88,19 @@ class MovePath:
         raise InvalidInputError(
             f"Destination {shown(self.destination)} exists, and nothing is replaced. {advice}"
         )
+
+    def _check_link(self, old: Place, target: str, gate: Gate) -> None:
+        """Refuse to put a link to what is hidden where ripgrep might take it for a file.
+
+        As `.gitignore`, or between the moment in which it finds a file and that in which it reads
+        it: it follows links then.
+        """
+        text = link_text(old)
+        if text is not None and gate.hides(target, text):
+            raise PermissionDeniedError(
+                f"Path {shown(self.source)} may not be moved: it is or holds a link, which would "
+                "lead to what may not be read here."
+            )
 
     def _check_below(
         self, found: os.stat_result | None, path: str, target: str, grant: Grant
