@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from reprlib import Repr
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -43,6 +44,11 @@ _ALIASES = {
 _CAPITAL = re.compile("(?<=[a-z])[A-Z]")
 _SHOWN_CHARS = 80
 _MAX_COMPARED_CHARS = 100
+_MAX_ITEMS = 1000
+"""Items of a list that are looked at: no tool takes more, and the event loop waits meanwhile."""
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHOWN_CHARS
+_SHORT.maxlist = _SHORT.maxdict = _SHOWN_CHARS  # of which some characters are shown
 
 DirectoryPath = Annotated[str, AfterValidator(lambda path: "." if path == "/" else path)]
 """A path where '/' can only mean the root of the workspace."""
@@ -142,7 +148,7 @@ class Tool:
         if isinstance(value, str):  # models send lists as JSON text now and then
             with suppress(ValueError):
                 value = from_json(value)
-        if not isinstance(value, list):
+        if not isinstance(value, list) or len(value) > _MAX_ITEMS:
             return value
         return [
             self._taken(item, each, _in_item(number, name)) if isinstance(each, dict) else each
@@ -168,7 +174,7 @@ class Tool:
         if fault["type"] == "missing":
             return f"Tool {self.name!r} needs the argument {what}, which is missing."
         value = fault["input"]
-        given = quoted(value) if isinstance(value, str) else repr(value)
+        given = quoted(value) if isinstance(value, str) else _SHORT.repr(value)
         shown = given if len(given) <= _SHOWN_CHARS else given[:_SHOWN_CHARS] + "…"
         return f"Argument {what} of tool {self.name!r} is {shown}: {fault['msg']}."
 

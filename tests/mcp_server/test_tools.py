@@ -333,6 +333,24 @@ def test_a_long_argument_is_refused_in_short(name: ToolName, arguments: dict[str
     assert len(str(refused.value)) < 300
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("apply_edits", {"edits": [{}] * 2_000_000}),
+        ("read_files", {"paths": ["x"] * 2_000_000}),
+        ("read_file", {"path": [1] * 10_000_000}),
+    ],
+)
+def test_a_list_without_end_is_refused_at_once(
+    name: ToolName, arguments: dict[str, object]
+) -> None:
+    """Arguments are read on the event loop: all other calls wait meanwhile."""
+    started = time.monotonic()
+    with pytest.raises(InvalidInputError):
+        TOOLS[name].parse(arguments)
+    assert time.monotonic() - started < 0.5
+
+
 async def test_a_long_pattern_is_not_echoed_at_length(workspace: Workspace) -> None:
     assert await call(workspace, "grep", pattern="q" * 500) == (
         f"No matches for '{'q' * 80}'… under '.'."
