@@ -31,6 +31,7 @@ _ALIASES = {
     "pattern": "glob",  # where there is no other pattern
     "include": "glob",
     "regex": "pattern",
+    "head": "limit",
     "head_limit": "limit",
     "max_results": "limit",
     "from": "source",

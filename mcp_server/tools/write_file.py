@@ -2,8 +2,10 @@
 
 from pydantic.json_schema import SkipJsonSchema
 
+from mcp_server.errors import NotTextError
 from mcp_server.fence.changes import writing
 from mcp_server.fence.changes.change import Caller, Outcome
+from mcp_server.fence.texts.content import decode
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import count_lines, counted, printable_name
 from mcp_server.tools.tool import Tool, ToolArguments
@@ -44,9 +46,15 @@ def show_written(outcome: Outcome) -> str:
     """Return one line about the file that was written."""
     change = outcome.changes[-1]
     assert change.after is not None
-    content = change.after.content
     return (
         f"{'Created' if change.before is None else 'Replaced'} {printable_name(change.path)} · "
-        f"{counted(count_lines(content.decode(errors='replace')), 'line')} · "
-        f"{counted(len(content), 'byte')} · sha256 {change.after.sha256[:12]}"
+        f"{counted(_lines(change.after.content, change.path), 'line')} · "
+        f"{counted(len(change.after.content), 'byte')} · sha256 {change.after.sha256[:12]}"
     )
+
+
+def _lines(content: bytes, path: str) -> int:
+    try:
+        return count_lines(decode(content, path).text)
+    except NotTextError:  # a caller may write NULs
+        return count_lines(content.decode(errors="replace"))

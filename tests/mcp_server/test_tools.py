@@ -126,6 +126,14 @@ async def test_a_write_says_what_was_done(yard: Yard, workspace: Workspace) -> N
     assert (yard.root / "new/a.txt").read_text() == "x"
 
 
+async def test_a_write_counts_lines_whatever_the_encoding(yard: Yard, workspace: Workspace) -> None:
+    yard.write("wide.txt", "\ufeffa\n".encode("utf-16-le"))
+    said = await call(workspace, "write_file", path="wide.txt", content="a\nb\n")
+    assert said.startswith("Replaced wide.txt · 2 lines · 10 bytes")
+    said = await call(workspace, "write_file", path="odd", content="a\0\nb\n")
+    assert said.startswith("Created odd · 2 lines · 5 bytes")
+
+
 async def test_a_directory_is_listed_one_entry_a_line(yard: Yard, workspace: Workspace) -> None:
     yard.write("src/sub/x.py")
     yard.link("src/link", "app.py")
