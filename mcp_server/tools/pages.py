@@ -116,10 +116,20 @@ def _facts(file: TextFile) -> str:
         counted(file.size, "byte"),
         f"sha256 {file.sha256[:12]}",
         *([file.encoding.upper()] if file.encoding != "utf-8" else []),
+        *([] if _is_unicode(file) else ["not UTF-8: \\xHH is one byte"]),
         *(["BOM"] if file.has_bom else []),
         *(["CRLF"] if ends == "CRLF" else ["CRLF and LF"] if ends == "mixed" else []),
     ]
     return " · ".join(facts)
+
+
+def _is_unicode(file: TextFile) -> bool:
+    """Tell whether no byte had to be shown by its number."""
+    try:
+        file.text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _first_line(path: str, offset: int, total: int) -> int:

@@ -150,6 +150,7 @@ async def test_a_page_says_how_its_text_is_stored(yard: Yard, workspace: Workspa
         (b"a\r\nb\n", " · CRLF and LF"),
         (b"\xef\xbb\xbfa\n", " · BOM"),
         ("\ufeffa\r\n".encode("utf-16-le"), " · UTF-16-LE · BOM · CRLF"),
+        (b"caf\xe9\r\n", " · not UTF-8: \\xHH is one byte · CRLF"),
         (b"a\n", ""),
     ):
         yard.write("file", content)
