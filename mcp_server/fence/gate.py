@@ -179,8 +179,8 @@ class Gate:
         named = dict.fromkeys(globs for globs in bounds if "**" not in globs)
         if not named:
             return PermissionDeniedError(
-                f"Path {shown(path)} is out of reach: secrets, history and settings are denied to "
-                "all tools."
+                f"Path {shown(path)} is out of reach of all tools: it is denied, as secrets, "
+                "history and settings are. Go on without it."
             )
         some = "; of that only: ".join(map(_some, named))
         return PermissionDeniedError(

@@ -170,8 +170,8 @@ async def test_several_files_are_read_at_once_each_with_its_own_error(
         await call(workspace, "read_file", path="src/app.py"),
         "Error: File 'nope' does not exist. See what the root holds with list_directory.",
         await call(workspace, "read_file", path="thing"),
-        "Error: Path '.env' is out of reach: secrets, history and settings are denied to all "
-        "tools.",
+        "Error: Path '.env' is out of reach of all tools: it is denied, as secrets, history and "
+        "settings are. Go on without it.",
         "Error: Path '../x' leads out of the workspace. Give a path relative to its root, such as "
         "'src/app.py'; links and '..' are followed only inside.",
         "Error: Path 'src' is a directory. See what it holds with list_directory.",
