@@ -64,7 +64,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
         description="Serve the files of one directory to an MCP host, over stdin and stdout.",
         allow_abbrev=False,
     )
-    parser.add_argument("--root", required=True, metavar="DIR", help="the directory to serve")
+    # Hosts start a server without a shell, and pass on `~` as it stands in their settings.
+    parser.add_argument(
+        "--root",
+        required=True,
+        type=os.path.expanduser,
+        metavar="DIR",
+        help="the directory to serve",
+    )
     parser.add_argument(
         "--grant",
         metavar="JSON|FILE",
@@ -145,7 +152,7 @@ def _load_grant(argument: str, root: str) -> Grant:
     if not argument or argument.lstrip().startswith("{"):
         return Grant.from_json(argument)
     try:
-        file, directory = Path(argument), Path(root)
+        file, directory = Path(os.path.expanduser(argument)), Path(root)  # as for --root
         text = file.read_text(encoding="utf-8")
         names = (file.absolute(), file.resolve())
         if any(name.is_relative_to(directory.resolve()) for name in names):

@@ -320,6 +320,15 @@ def test_the_process_ends_with_the_codes_of_main() -> None:
     )
 
 
+def test_the_home_directory_can_be_meant_where_no_shell_says_which(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(yard.root.parent))
+    (yard.root.parent / "grant.json").write_text('{"tools": ["read_file"], "read": ["**"]}')
+    assert run("--root", "~/root", "--grant", "~/grant.json").returncode == 0
+    assert run("--root", "~/nowhere").returncode == 2
+
+
 def test_a_grant_file_below_the_root_is_refused(
     yard: Yard, capfd: pytest.CaptureFixture[str]
 ) -> None:
