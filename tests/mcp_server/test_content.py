@@ -76,7 +76,10 @@ def test_random_bytes_become_the_same_bytes_again() -> None:
 def test_a_byte_that_is_not_utf_8_is_shown_as_an_escape() -> None:
     text = decode("café".encode("latin-1"), "f")
     assert outgoing(text.text) == "caf\\xe9"
-    assert text.encode(text.text + "é") == b"caf\xe9\xc3\xa9"
+    assert text.encode(text.text + "s") == b"caf\xe9s"
+    assert text.encode("café") == "café".encode()
+    with pytest.raises(InvalidInputError, match="not known which bytes 'é' has"):
+        text.encode(text.text + "é")
 
 
 @pytest.mark.parametrize(

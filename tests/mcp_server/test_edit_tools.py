@@ -262,3 +262,25 @@ async def test_a_shown_line_can_be_sent_back_with_its_number(
     shown = (await call(workspace, "read_file", path="src/app.py")).split("\n")
     await call(workspace, "edit_file", **one("src/app.py", shown[2], "    return 2"))
     assert (yard.root / "src/app.py").read_text() == APP.replace("1", "2")
+
+
+async def test_a_letter_is_not_written_in_one_encoding_into_a_file_of_another(
+    yard: Yard, workspace: Workspace
+) -> None:
+    latin = yard.write("latin.txt", "caf\xe9 au lait\n".encode("latin-1"))
+    edit = {"path": "latin.txt", "old_string": "lait", "new_string": "thé"}
+    with pytest.raises(InvalidInputError, match="is not UTF-8, so it is not known"):
+        await call(workspace, "edit_file", **edit)
+    await call(workspace, "edit_file", **{**edit, "new_string": "rhum"})
+    assert latin.read_bytes() == b"caf\xe9 au rhum\n"
+    mixed = yard.write("mixed.txt", "grün ".encode() + b"caf\xe9\n")
+    await call(
+        workspace, "edit_file", path="mixed.txt", old_string="grün", new_string="blau und grün"
+    )
+    assert mixed.read_bytes() == "blau und grün ".encode() + b"caf\xe9\n"
+
+
+async def test_a_file_is_not_made_of_nuls(yard: Yard, workspace: Workspace) -> None:
+    with pytest.raises(InvalidInputError, match="holds a NUL"):
+        await call(workspace, "write_file", path="new.txt", content="a\0b")
+    assert not (yard.root / "new.txt").exists()

@@ -280,7 +280,7 @@ def test_a_byte_that_is_shown_as_an_escape_is_matched_by_it() -> None:
 
     assert result("caf\\xe9", "caf\\xe9s") == stored.replace(b"caf\xe9", b"caf\xe9s")
     assert result("= '\\xe9'", "= '\\xe8'") == stored.replace(b"'\\xe9'", b"'\\xe8'")
-    assert result("na\\xefve", "naïve") == stored.replace(b"\xefve", "ïve".encode())
+    assert result("na\\xefve", "native") == stored.replace(b"na\xefve", b"native")
     assert "2 times" in refusal("x\udce9x\udce9", "x\\xe9")
     assert "not in" in refusal("plain", "\\xe9")
 

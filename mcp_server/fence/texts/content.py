@@ -1,6 +1,7 @@
 """The bytes of a file as text and back again, without the loss of one."""
 
 import codecs
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,8 @@ for _, _name in _WIDE:
     # Codecs are modules, imported when first used: later a confined thread could not open them.
     codecs.lookup(_name)
 UTF16_MARKS = tuple(mark for mark, _ in _WIDE)
+_STRAY = re.compile("[\udc80-\udcff]")
+_LETTER = re.compile("[^\x00-\x7f\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,23 @@ class Text:
         """Return the content of the file when it says `new_text` in the same way.
 
         Raises:
-            InvalidInputError: `new_text` holds a lone surrogate that stands for no byte.
+            InvalidInputError: `new_text` holds a lone surrogate that stands for no byte, or a
+                letter in a file of which it is not known how it writes letters.
         """
+        # Where all stray bytes have been replaced, the file has become UTF-8.
+        if _STRAY.search(new_text) and not _LETTER.search(self.text):
+            self._refuse_letters(new_text)
         errors = "surrogateescape" if self.encoding == "utf-8" else "strict"
         return self.bom + _encoded(new_text, self.encoding, errors, self.path)
+
+    def _refuse_letters(self, new_text: str) -> None:
+        letter = _LETTER.search(new_text)
+        if letter is not None:
+            raise InvalidInputError(
+                f"File {shown(self.path)} is not UTF-8, so it is not known which bytes "
+                f"{letter[0]!r} has in it. Use ASCII, or letters that are in the file, written as "
+                r"read_file shows them, such as \xe4."
+            )
 
 
 def decode(content: bytes, path: str) -> Text:
@@ -75,8 +91,10 @@ def like(old: bytes, new_text: str, path: str) -> bytes:
     new file is UTF-8. What was no text gives nothing to keep.
 
     Raises:
-        InvalidInputError: `new_text` holds a lone surrogate.
+        InvalidInputError: `new_text` holds a lone surrogate or a NUL.
     """
+    if "\0" in new_text:
+        raise InvalidInputError(f"The content for {shown(path)} holds a NUL; no text does.")
     try:
         before = decode(old, path)
     except NotTextError:
