@@ -46,7 +46,7 @@ from mcp_server.fence.search import FileCounts, Query, SearchResult
 from mcp_server.settings import JournalSettings
 
 MAX_WORKERS = 4
-"""Threads that read: disks gain little from more, and a stuck one must not take all."""
+"""Threads that read, and as many that search: disks gain little from more."""
 _START_S = 30
 _CLOSE_S = 5  # a write needs milliseconds; a thread that hangs longer hangs in the kernel
 
@@ -84,11 +84,11 @@ class Workspace:
         for each in (root, confinement, ripgrep, journal):
             if each is not None:
                 self._opened.callback(each.close)
-        self._readers = ThreadPoolExecutor(
-            MAX_WORKERS, thread_name_prefix="reader", initializer=confinement.apply
-        )
-        # There is one change at a time anyway; those that wait for their turn stop no reader.
-        self._changes = ThreadPoolExecutor(1, "changes", initializer=confinement.apply)
+        # Searches that take long, and changes that wait for their turn, stop no reader.
+        self._readers, self._searches, self._changes = self._threads = [
+            ThreadPoolExecutor(count, name, initializer=confinement.apply)
+            for name, count in (("reader", MAX_WORKERS), ("search", MAX_WORKERS), ("changes", 1))
+        ]
 
     @classmethod
     @asynccontextmanager
@@ -116,7 +116,7 @@ class Workspace:
         workspace = cls._opened_at(os.fspath(root), grant, opener, journal)
         try:
             # A thread that cannot be confined shows here, not at the first call.
-            for threads in (workspace._readers, workspace._changes):
+            for threads in workspace._threads:
                 await workspace._run(lambda _: None, threads, _START_S)
             yield workspace
         finally:
@@ -189,7 +189,9 @@ class Workspace:
 
     async def search(self, query: Query) -> SearchResult:
         """Search a directory or one file; also raises `PatternError`."""
-        return await self._run(lambda deadline: self._files.search(query, self._ripgrep, deadline))
+        return await self._run(
+            lambda deadline: self._files.search(query, self._ripgrep, deadline), self._searches
+        )
 
     async def change(
         self, request: ChangeRequest, caller: Caller, view: Callable[[Outcome], ResultT]
@@ -231,18 +233,22 @@ class Workspace:
 
     async def count_matches(self, query: Query) -> FileCounts:
         """Count the matches in each file; raises what `search` raises."""
-        return await self._run(lambda deadline: self._files.count(query, self._ripgrep, deadline))
+        return await self._run(
+            lambda deadline: self._files.count(query, self._ripgrep, deadline), self._searches
+        )
 
     async def find_files(self, names: Names) -> FoundNames:
         """Find files by name."""
-        return await self._run(lambda deadline: self._files.find(names, self._ripgrep, deadline))
+        return await self._run(
+            lambda deadline: self._files.find(names, self._ripgrep, deadline), self._searches
+        )
 
     async def close(self) -> None:
         """Stop the work that nobody can wait for any more, and close the root."""
         for deadline in self._deadlines:
             deadline.cancel()
         with anyio.move_on_after(_CLOSE_S, shield=True):
-            for threads in (self._readers, self._changes):
+            for threads in self._threads:
                 await anyio.to_thread.run_sync(threads.shutdown, abandon_on_cancel=True)
             # Not before: a thread still at work would use a number that means another file by then.
             self._opened.close()

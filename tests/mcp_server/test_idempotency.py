@@ -165,6 +165,13 @@ async def test_who_may_less_gets_nothing_by_repeating_a_key(
             await do(workspace, request_made)
 
 
+async def test_who_may_only_write_is_answered_when_it_repeats_a_key(yard: Yard) -> None:
+    write = WriteFile(path="src/app.py", text="x")
+    async with Workspace.open(yard.root, Grant(write=("**",))) as workspace:
+        first, second = [(await do(workspace, write)).number for _ in range(2)]
+    assert first == second
+
+
 async def test_calls_without_a_key_are_never_taken_for_one_another(workspace: Workspace) -> None:
     write = WriteFile(path="new.txt", text="x")
     first, second = [(await do(workspace, write, Caller())).number for _ in range(2)]

@@ -462,6 +462,25 @@ async def test_a_call_that_never_had_its_turn_is_told_that_the_server_is_busy(
     assert sum("server is busy" in each for each in errors) == 2
 
 
+async def test_searches_that_take_long_stop_no_reader(
+    yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, released = threading.Semaphore(0), threading.Event()
+
+    def slow(self: Files, query: Query, ripgrep: object, deadline: Deadline) -> None:
+        begun.release()
+        released.wait(START_S)
+
+    monkeypatch.setattr(Files, "search", slow)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(MAX_WORKERS + 2):
+            tasks.start_soon(workspace.search, Query(pattern="x"))
+        for _ in range(MAX_WORKERS):
+            await anyio.to_thread.run_sync(begun.acquire)
+        assert (await workspace.read_text("src/app.py")).path == "src/app.py"
+        released.set()
+
+
 async def test_a_missing_name_among_thousands_is_answered_soon(
     yard: Yard, workspace: Workspace
 ) -> None:

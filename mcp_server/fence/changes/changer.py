@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from mcp_server.errors import ConflictError, InvalidInputError, ServerError, UnavailableError
 from mcp_server.fence.changes.change import Caller, Change, Outcome
@@ -38,6 +38,9 @@ class Planning:
 
 class ChangeRequest(Protocol):
     """A wish to change something, which knows how to plan it."""
+
+    quotes: ClassVar[bool]
+    """Whether the answer shows what is in the files, so that who asks must be let read them."""
 
     @property
     def tool(self) -> str:
@@ -81,7 +84,7 @@ class Changer:
         fingerprint = "" if caller.key is None else _fingerprint(request)
         with self.settled(deadline):
             if caller.key is not None and (done := self._journal.calls(Selection(key=caller.key))):
-                return self._repeated(done[0], fingerprint)
+                return self._repeated(done[0], fingerprint, quotes=request.quotes)
             changes = self._plan(request, deadline)
             if not changes:
                 return Outcome(())
@@ -135,7 +138,7 @@ class Changer:
         calls = calls_to_undo(self._journal, selection)
         return Undone(calls, plan_undo(calls, self._tree, deadline, force=force))
 
-    def _repeated(self, done: Call, fingerprint: str) -> Outcome:
+    def _repeated(self, done: Call, fingerprint: str, *, quotes: bool) -> Outcome:
         if done.fingerprint != fingerprint:
             raise InvalidInputError(
                 "The idempotency key of this call belongs to another one, with other arguments. "
@@ -145,7 +148,7 @@ class Changer:
             self._gate.check_writable(change.path, change.path)
             if change.moved_to is not None:
                 self._gate.check_writable(change.moved_to, change.moved_to)
-            if change.before is not None and change.after is not None:
+            if quotes:
                 self._gate.check_readable(change.path, change.path)
         return Outcome(done.changes, done.number)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mcp_server.errors import LimitError
 from mcp_server.fence.changes.change import Change, Kind, State
@@ -22,6 +23,7 @@ class EditFiles:
     expected_hash: str | None = None
     """What the file of a single edit must still be: the start of its SHA-256."""
     tool: str = "edit_file"
+    quotes: ClassVar[bool] = True
 
     def plan(self, planning: Planning) -> Sequence[Change]:
         """Return one change for each file."""

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mcp_server.errors import InvalidInputError, LimitError, NotAFileError, PermissionDeniedError
 from mcp_server.fence.beneath import Place
@@ -28,6 +29,7 @@ class MakeDirectory:
 
     path: str
     tool: str = "make_directory"
+    quotes: ClassVar[bool] = False
 
     def plan(self, planning: Planning) -> Sequence[Change]:
         """Return the directories to make: none when it is there."""
@@ -53,6 +55,7 @@ class MovePath:
     source: str
     destination: str
     tool: str = "move_path"
+    quotes: ClassVar[bool] = False
 
     def plan(self, planning: Planning) -> Sequence[Change]:
         """Return the directories to make above the destination, and the move."""
@@ -119,6 +122,7 @@ class DeletePath:
     path: str
     recursive: bool = False
     tool: str = "delete_path"
+    quotes: ClassVar[bool] = False
 
     def plan(self, planning: Planning) -> Sequence[Change]:
         """Return the deletions, what is in a directory before the directory."""

@@ -4,6 +4,7 @@ import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mcp_server.errors import (
     InvalidInputError,
@@ -34,6 +35,7 @@ class WriteFile:
     expected_hash: str | None = None
     """What the file must still be: the start of its SHA-256, as `read_file` shows it."""
     tool: str = "write_file"
+    quotes: ClassVar[bool] = False
 
     def plan(self, planning: Planning) -> Sequence[Change]:
         """Return the directories to make, and the file."""
