@@ -299,7 +299,9 @@ LIGHT = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "heavy"), LIGHT, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(
+    ("arguments", "heavy"), LIGHT, ids=lambda value: " ".join(sorted(value))[:20]
+)
 def test_command_that_runs_no_agent_does_not_load_what_runs_agents(
     arguments: list[str], heavy: set[str]
 ) -> None:
