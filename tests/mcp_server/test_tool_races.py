@@ -97,16 +97,16 @@ async def test_no_operation_gets_out_while_its_path_is_exchanged(
 ) -> None:
     async with Workspace.open(yard.root, Grant.full(), opener=opener) as workspace:
         seen = await race(workspace, yard, refill, race_s)
-    assert_raced(seen, "PathEscapeError")
+    assert_raced(seen, "PathEscapeError", without=("find_files",))  # it searches directories only
 
 
-def assert_raced(seen: Counter[str], refusal: str) -> None:
+def assert_raced(seen: Counter[str], refusal: str, without: tuple[str, ...] = ()) -> None:
     """Assert that an exchange was met, and was not met all the time, which would prove nothing."""
     ends = {end for name in seen for end in name.split()[1:]}
     assert {"str", refusal} <= ends, seen
     if seen["calls"] > 100 * len(OPERATIONS):
         done = {name.split()[0] for name in seen if name.endswith(" str")}
-        assert done == {operation.tool for operation in OPERATIONS}, seen
+        assert done == {each.tool for each in OPERATIONS if each.tool not in without}, seen
 
 
 @lasting(1, 15)
