@@ -5,7 +5,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,11 @@ def command(root: Path, *arguments: str) -> list[str]:
 
 
 @contextmanager
-def serving(root: Path, *arguments: str) -> Iterator[Wire]:
+def serving(root: Path, *arguments: str, through: Sequence[str] = ()) -> Iterator[Wire]:
+    """Start a server, or let the program `through` start it, and initialize the connection."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command(root, *arguments), stdin=pipe, stdout=pipe, stderr=pipe
-    ) as process:
+    words = [*through, *command(root, *arguments)]
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
