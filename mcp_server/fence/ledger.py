@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -92,6 +92,16 @@ class Selection:
     key: str | None = None
     stands: bool = False
     """Only what has not been taken back, and takes nothing back itself."""
+
+    @property
+    def standing(self) -> "Selection":
+        """The same without what does not stand, unless it is named by its number."""
+        return self if self.number is not None else replace(self, stands=True)
+
+    @property
+    def limit(self) -> int:
+        """How many calls are meant: the last when nothing is given, else all (-1)."""
+        return 1 if self == Selection() else -1
 
 
 class Ledger:

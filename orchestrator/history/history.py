@@ -6,7 +6,7 @@ while agents are at work.
 
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Unpack
@@ -47,11 +47,8 @@ class History:
             ChangeNotFoundError: If no call fits.
         """
         selection = _selection(which)
-        limit = 1 if selection == Selection() else -1
-        if selection.number is None:
-            selection = replace(selection, stands=True)
         async with self._opened() as workspace:
-            calls = await workspace.calls(selection, limit)
+            calls = await workspace.calls(selection.standing, selection.limit)
         if not calls:
             raise ChangeNotFoundError(
                 "There is nothing to show: no such call is in the journal of this root, or it is "

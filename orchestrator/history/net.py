@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mcp_server.errors import NotTextError
 from mcp_server.fence.changes.change import Change, Kind, State, are_alike
+from mcp_server.fence.openers import is_in
 from mcp_server.fence.texts.content import decode
 from mcp_server.fence.texts.diffs import diff
 from mcp_server.text import outgoing, printable_name
@@ -60,7 +61,7 @@ def _net(changes: Iterable[Change]) -> list[_Thing]:
 
 def _move(things: list[_Thing], source: str, target: str) -> None:
     for thing in things:
-        if thing.is_there and _is_in(thing.now, source):
+        if thing.is_there and is_in(thing.now, source):
             thing.now = target + thing.now.removeprefix(source)
     if not any(t.now == target and t.is_there for t in things):
         things.append(_Thing(_earlier(things, source), None, target, None, is_known=False))
@@ -69,13 +70,9 @@ def _move(things: list[_Thing], source: str, target: str) -> None:
 def _earlier(things: list[_Thing], path: str) -> str:
     """Return where that was before which is at `path` now."""
     for thing in reversed(things):
-        if not thing.is_known and _is_in(path, thing.now):
+        if not thing.is_known and is_in(path, thing.now):
             return thing.path + path.removeprefix(thing.now)
     return path
-
-
-def _is_in(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory + "/")
 
 
 def _shown(thing: _Thing) -> Iterator[str]:

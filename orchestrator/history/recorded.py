@@ -47,7 +47,7 @@ class RecordedCall:
     """The agent or the host that made it."""
     tool: str
     session_id: str
-    """Empty if the caller has named none, as hosts do not."""
+    """A host's is what it does through one server, from its start to its end."""
     run_id: str
     """Empty if the caller has named none."""
     paths: tuple[ChangedPath, ...]

@@ -14,7 +14,7 @@ from mcp_server.fence.changes.disk import look, state_of
 from mcp_server.fence.changes.writing import directories_to_make
 from mcp_server.fence.gate import Gate, link_text
 from mcp_server.fence.grant import Grant
-from mcp_server.fence.openers import DIRECTORY_FLAGS, MAX_STEPS, Opened, join
+from mcp_server.fence.openers import DIRECTORY_FLAGS, MAX_STEPS, Opened, is_in, join
 from mcp_server.text import shown
 
 MAX_ENTRIES = 10_000
@@ -66,7 +66,7 @@ class MovePath:
         ):
             found = _present(old, self.source, planning)
             self._check_free(new)
-            if f"{new.path}/".startswith(f"{old.path}/"):
+            if is_in(new.path, old.path):
                 raise InvalidInputError(
                     f"Path {shown(self.source)} cannot be moved into itself. Give a destination "
                     "outside of it."

@@ -1,7 +1,7 @@
 """What has to be changed to take calls back, without trampling on what others did since."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mcp_server.errors import ConflictError, NotFoundError
 from mcp_server.fence.changes.change import Change, Kind, State, are_alike
@@ -30,10 +30,8 @@ def calls_to_undo(journal: Journal, selection: Selection) -> list[Call]:
     Raises:
         NotFoundError: there is none.
     """
-    limit = 1 if selection == Selection() else -1
-    if selection.number is None:
-        selection = replace(selection, stands=True)
-    found = [call for call in journal.calls(selection, limit) if call.undone_by is None]
+    calls = journal.calls(selection.standing, selection.limit)
+    found = [call for call in calls if call.undone_by is None]
     if not found:
         raise NotFoundError(
             "There is nothing to undo: no such call is in the journal of this root, or it is "
