@@ -24,9 +24,10 @@ from orchestrator.roots import resolve_root
 from orchestrator.runner import RunHandle, Runner, RunRequest, RunResult
 from orchestrator.settings import Settings, load_settings
 from orchestrator.specs import Spec
+from orchestrator.store.claimed import RunDraft
 from orchestrator.store.database import sqlite_file
 from orchestrator.store.sessions import Sessions
-from orchestrator.store.store import RunDraft, open_store
+from orchestrator.store.store import open_store
 
 MAX_PROMPT_CHARS = 1_000_000
 
@@ -221,9 +222,8 @@ def _own_paths(root: Path, settings: Settings, specs: Path | None) -> tuple[str,
         ours.append(specs)
     database = sqlite_file(settings.effective_database_url)
     if database is not None:
-        ours += [
-            database.with_name(database.name + end) for end in ("", "-journal", "-wal", "-shm")
-        ]
+        ends = ("", "-journal", "-wal", "-shm", "-lock")
+        ours += [database.with_name(database.name + end) for end in ends]
     places = [path.expanduser().resolve() for path in ours]
     below = [path.relative_to(root).as_posix() for path in places if path.is_relative_to(root)]
     return tuple("**" if path == "." else _as_glob(path) for path in below)

@@ -22,37 +22,37 @@ from pydantic_ai.messages import (
     ModelMessage,
     ModelResponse,
     PartDeltaEvent,
-    PartEndEvent,
     PartStartEvent,
     TextPart,
     TextPartDelta,
     ThinkingPart,
     ThinkingPartDelta,
     ToolCallPart,
+    ToolReturnPart,
 )
 from pydantic_ai.models import ModelRequestContext
+from pydantic_ai.output import OutputContext
 from pydantic_ai.tools import ToolDefinition
 
 from orchestrator.events import (
     AgentMessage,
     Event,
+    RunEnded,
     TextDelta,
     ThinkingDelta,
     ToolCalled,
     ToolReturned,
     Usage,
 )
-from orchestrator.store.additions import ClaimedRun
+from orchestrator.store.claimed import Additions, ClaimedRun
 from orchestrator.store.completion import uninterrupted
+from orchestrator.store.facts import shown
 from orchestrator.store.store import Store
 from orchestrator.store.usage import used_by
 
 FLUSH_S = 0.2
 FLUSH_CHARS = 4096
 """Streamed text is written this often or in pieces of this size: not a transaction per token."""
-
-PREVIEW_CHARS = 2000
-"""How much of a tool's result its event shows; the message has the whole."""
 
 _Delta = type[TextDelta] | type[ThinkingDelta]
 
@@ -71,7 +71,10 @@ class Recorder(AbstractCapability[Any]):
         self._written = len(self.run.conversation.messages)
         self._text: list[tuple[_Delta, str]] = []
         self._text_chars = 0
+        self._has_shown_text = False
+        """Whether a part of the response that is being written is on record."""
         self._events: list[Event] = []
+        self._results: list[ToolReturnPart] = []
         self._flushed_at = time.monotonic()
         self._turn = anyio.Lock()
 
@@ -80,9 +83,14 @@ class Recorder(AbstractCapability[Any]):
         """Keep it out of specs: only a runner can make one."""
         return None
 
-    def unwritten(self) -> Sequence[ModelMessage]:
-        """Return the messages that are not on record yet: what a run that broke off leaves."""
-        return self._messages[self._written :]
+    def unwritten(self) -> Additions:
+        """Return what is not on record yet."""
+        self._end_text()
+        return Additions(
+            messages=self._messages[self._written :],
+            events=tuple(self._events),
+            results=tuple(self._results),
+        )
 
     def used(self) -> Usage:
         """Return what this run has used."""
@@ -103,12 +111,25 @@ class Recorder(AbstractCapability[Any]):
         await self.flush()
         return request_context
 
-    async def after_node_run(self, ctx: RunContext[Any], *, node: Any, result: Any) -> Any:
-        """Write the model's response, unless it calls tools: then it is written with the calls."""
-        last = ctx.messages[-1] if ctx.messages else None
-        if isinstance(last, ModelResponse) and not last.tool_calls:
-            await self.flush()
-        return result
+    async def after_model_request(
+        self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
+    ) -> ModelResponse:
+        """Note what the model has said; it is written with its calls, or with the run's end."""
+        if not self._has_shown_text:
+            # An answer that came at once is told once.
+            self._text = [(kind, text) for kind, text in self._text if kind is not TextDelta]
+        for part in response.parts:
+            if isinstance(part, TextPart) and part.content:
+                self._note(AgentMessage(content=part.content))
+        self._has_shown_text = False
+        return response
+
+    async def before_output_validate(
+        self, ctx: RunContext[Any], *, output_context: OutputContext, output: str | dict[str, Any]
+    ) -> str | dict[str, Any]:
+        """Write a structured answer before it is judged: it has been paid for."""
+        await self.flush()
+        return output
 
     async def before_tool_execute(
         self,
@@ -133,26 +154,31 @@ class Recorder(AbstractCapability[Any]):
                 await self._say(ThinkingDelta, text)
             case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=str(text))):
                 await self._say(ThinkingDelta, text)
-            case PartEndEvent(part=TextPart(content=text)) if text:
-                self._note(AgentMessage(content=text))
             case FunctionToolCallEvent():
                 self._note(_called(event))
-            case FunctionToolResultEvent():
-                self._note(_returned(event))
+            case FunctionToolResultEvent(part=part):
+                self._note(_returned(part))
+                self._results.append(part)
                 await self.flush()
             case _:
                 pass
 
     @uninterrupted
+    async def end(self, ended: RunEnded) -> None:
+        """Write the run's end, and what has come in before it, in one transaction."""
+        async with self._turn:
+            await self.store.end(self.run, ended, self.unwritten(), session_usage=self.usage)
+
+    @uninterrupted
     async def flush(self) -> None:
         """Write what has come in since the last time, in one transaction."""
         async with self._turn:
-            self._end_text()
-            events, messages = list(self._events), self.unwritten()
-            await self.store.record(self.run, messages=messages, events=events)
+            added = self.unwritten()
+            await self.store.record(self.run, added)
             # Not before: what could not be written is written with what comes next.
-            del self._events[: len(events)]
-            self._written += len(messages)
+            del self._events[: len(added.events)]
+            del self._results[: len(added.results)]
+            self._written += len(added.messages)
             self._flushed_at = time.monotonic()
 
     async def flush_regularly(self) -> None:
@@ -176,6 +202,7 @@ class Recorder(AbstractCapability[Any]):
 
     def _end_text(self) -> None:
         """Turn the text that has come in so far into events, before what comes after it."""
+        self._has_shown_text |= any(kind is TextDelta for kind, _ in self._text)
         self._events += [kind(content=text) for kind, text in _joined(self._text)]
         self._text = []
         self._text_chars = 0
@@ -196,12 +223,10 @@ def _called(event: FunctionToolCallEvent) -> ToolCalled:
     return ToolCalled(call_id=call.tool_call_id, tool=call.tool_name, arguments=call.args_as_dict())
 
 
-def _returned(event: FunctionToolResultEvent) -> ToolReturned:
-    part = event.part
-    text = part.model_response_str()
+def _returned(part: ToolReturnPart) -> ToolReturned:
     return ToolReturned(
         call_id=part.tool_call_id,
         tool=part.tool_name,
         outcome=part.outcome,
-        content=text if len(text) <= PREVIEW_CHARS else text[:PREVIEW_CHARS] + "…",
+        content=shown(part),
     )

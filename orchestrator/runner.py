@@ -32,9 +32,10 @@ from orchestrator.events import RecordedEvent, RunEnded, Usage
 from orchestrator.failures import explain
 from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
-from orchestrator.store.additions import ClaimedRun
+from orchestrator.store.claimed import ClaimedRun, RunDraft
 from orchestrator.store.completion import uninterrupted
-from orchestrator.store.store import LEASE_S, RunDraft, Store
+from orchestrator.store.runs import LEASE_S
+from orchestrator.store.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class RunHandle:
         return RunResult(
             run_id=self.claimed.id,
             session_id=self.claimed.session_id,
-            agent=self.claimed.agent,
+            agent=self.claimed.draft.agent,
             model=self.model,
             output=self.last_event.output,
             usage=self.last_event.usage,
@@ -195,13 +196,7 @@ class Runner:
 
     async def _settle(self, handle: RunHandle, recorder: Recorder, outcome: "_Outcome") -> None:
         ended = _ended(outcome, recorder.used())
-        await recorder.flush()
-        await self.store.end(
-            handle.claimed,
-            ended,
-            session_usage=recorder.usage,
-            messages=recorder.unwritten(),
-        )
+        await recorder.end(ended)
         handle.last_event = ended
         handle.error = outcome.error
 

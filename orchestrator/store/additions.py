@@ -1,182 +1,202 @@
-"""What one transaction adds to a session: messages, events, calls, the end of a run."""
+"""What one piece of work adds to a session: messages, events, calls."""
 
 import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any  # what a JSON column holds
+from typing import Any  # what columns hold
 
-from pydantic import TypeAdapter
-from pydantic_ai import Conversation, RunUsage
-from pydantic_ai.messages import ModelMessage
-from sqlalchemy import func, update
-from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from orchestrator.errors import LeaseLostError
-from orchestrator.events import Event, RunEnded, ToolCalled, ToolReturned, Usage
-from orchestrator.lifecycle import RunStatus, next_status
-from orchestrator.store.messages import event_row, join_message, split_message
-from orchestrator.store.tables import BlobRow, MessageRow, RunRow, SessionRow, ToolCallRow
-from orchestrator.store.usage import used_by
+from orchestrator.events import Event, ToolCalled, ToolReturned
+from orchestrator.store.claimed import Additions, ClaimedRun
+from orchestrator.store.facts import Said, event_body, parts_of
+from orchestrator.store.messages import as_json, dump_result, message_body
+from orchestrator.store.tables import (
+    BLOB,
+    EVENT,
+    MESSAGE,
+    SESSION,
+    TOOL_CALL,
+    plain,
+)
+from orchestrator.store.writer import Transaction
 
-USAGE = TypeAdapter(RunUsage)
+_MOVE_ON = (
+    update(SESSION)
+    .where(
+        SESSION.c.pk == bindparam("session"),
+        SESSION.c.active_run_pk == bindparam("run"),
+        SESSION.c.last_event_seq == bindparam("from_event"),
+        SESSION.c.last_message_seq == bindparam("from_message"),
+    )
+    .values(last_event_seq=bindparam("to_event"), last_message_seq=bindparam("to_message"))
+)
 
-_ENDINGS = {
-    RunStatus.SUCCEEDED: "run_succeeded",
-    RunStatus.FAILED: "run_failed",
-    RunStatus.CANCELLED: "run_cancelled",
-    RunStatus.INTERRUPTED: "lease_lapsed",
-}
-"""What in the table of transitions leads to each final status."""
+_KNOWN_BLOB = select(BLOB.c.pk).where(BLOB.c.sha256 == bindparam("sha256"))
+_NEW_BLOB = insert(BLOB).returning(BLOB.c.pk)
+_ANSWERED = (
+    update(TOOL_CALL)
+    .where(TOOL_CALL.c.run_pk == bindparam("run"), TOOL_CALL.c.call_id == bindparam("call"))
+    .values(
+        outcome=bindparam("new_outcome"),
+        result=bindparam("new_result"),
+        returned_at=bindparam("now"),
+    )
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClaimedRun:
-    """A run that holds its session."""
-
-    id: str
-    session_id: str
-    agent: str
-    conversation: Conversation
-    """The session's past, as Pydantic AI takes it."""
-    first_seq: int
-    """The number of the run's first event."""
-
-
-async def append(
-    db: AsyncSession,
-    run: ClaimedRun,
-    *,
-    messages: Sequence[ModelMessage] = (),
-    events: Sequence[Event] = (),
-) -> None:
-    """Add messages and events, in this order, numbered by the counters on the session's row.
+def append(tx: Transaction, run: ClaimedRun, added: Additions) -> None:
+    """Add what has happened in a run, numbered from where the process that holds it stands.
 
     Raises:
         LeaseLostError: If the run does not hold the session any more.
     """
-    taken = await db.exec(
-        update(SessionRow)
-        .where(col(SessionRow.id) == run.session_id, col(SessionRow.active_run_id) == run.id)
-        .values(
-            last_event_seq=col(SessionRow.last_event_seq) + len(events),
-            last_message_seq=col(SessionRow.last_message_seq) + len(messages),
-            updated_at=datetime.now(UTC),
+    if not _moved_on(tx, run, added):
+        return
+    write_messages(tx, run, added)
+    said = _said(run, added)
+    now = datetime.now(UTC)
+    for seq, event in enumerate(added.events, run.event_seq + 1):
+        tx.insert(EVENT, event_row(run.session_pk, run.pk, seq, event, said, now))
+    _keep_ledger(tx, run, added, now)
+
+
+def event_row(  # noqa: PLR0913 - the columns of a row
+    session_pk: int, run_pk: int, seq: int, event: Event, said: Said, now: datetime
+) -> dict[str, Any]:
+    """Return the row of an event."""
+    return {
+        "session_pk": session_pk,
+        "seq": seq,
+        "run_pk": run_pk,
+        "type": event.type,
+        "body": event_body(event, said),
+        "at": now,
+    }
+
+
+def _moved_on(tx: Transaction, run: ClaimedRun, added: Additions) -> bool:
+    """Move the session's counters on; False if this very addition is on record already."""
+    step = {
+        "session": run.session_pk,
+        "run": run.pk,
+        "from_event": run.event_seq,
+        "from_message": run.message_seq,
+        "to_event": run.event_seq + len(added.events),
+        "to_message": run.message_seq + len(added.messages),
+    }
+    if tx.connection.execute(_MOVE_ON, step).rowcount == 1:
+        return True
+    # A commit whose answer was lost, as when the database restarts, and which is tried again.
+    where = select(SESSION.c.active_run_pk, SESSION.c.last_event_seq, SESSION.c.last_message_seq)
+    found = tx.connection.execute(where.where(SESSION.c.pk == run.session_pk)).one_or_none()
+    if found is not None and tuple(found) == (run.pk, step["to_event"], step["to_message"]):
+        return False
+    raise LeaseLostError(run.session_id, run.id)
+
+
+def _said(run: ClaimedRun, added: Additions) -> Said:
+    draft = run.draft
+    return Said(
+        run={
+            "agent": draft.agent,
+            "model": draft.model,
+            "spec_sha256": draft.spec_sha256,
+            "prompt": plain(draft.prompt),
+            "inputs": draft.inputs,
+        },
+        parts=run.parts | parts_of(added.messages, first=run.message_seq + 1),
+        results={part.tool_call_id: part for part in added.results},
+    )
+
+
+def write_messages(tx: Transaction, run: ClaimedRun, added: Additions) -> None:
+    """Add the messages' rows, which the session's counter has room for."""
+    results = run.results | _dumped(added)
+    for seq, message in enumerate(added.messages, run.message_seq + 1):
+        body, instructions = message_body(
+            message,
+            run_id=run.id,
+            session_id=run.session_id,
+            prompt=plain(run.draft.prompt),
+            results=results,
         )
-        .returning(
-            col(SessionRow.last_event_seq),
-            col(SessionRow.last_message_seq),
-            col(SessionRow.head_message_id),
-        )
-    )
-    counters = taken.one_or_none()
-    if counters is None:
-        raise LeaseLostError(run.session_id, run.id)
-    last_event, last_message, head = counters
-    for seq, event in enumerate(events, last_event - len(events) + 1):
-        db.add(event_row(run.session_id, seq, run.id, run.agent, event))
-    await _keep_ledger(db, run.id, events)
-    for seq, message in enumerate(messages, last_message - len(messages) + 1):
-        head = await _add_message(db, run, seq, message, parent_id=head)
-    if messages:
-        await db.exec(
-            update(SessionRow)
-            .where(col(SessionRow.id) == run.session_id)
-            .values(head_message_id=head)
-        )
+        row = {
+            "session_pk": run.session_pk,
+            "seq": seq,
+            "run_pk": run.pk,
+            "kind": message.kind,
+            "body": body,
+            "instructions_pk": None if instructions is None else _blob(tx.connection, instructions),
+        }
+        tx.insert(MESSAGE, row)
 
 
-async def _add_message(
-    db: AsyncSession, run: ClaimedRun, seq: int, message: ModelMessage, *, parent_id: int | None
-) -> int:
-    body, instructions = split_message(message)
-    if instructions is not None and await db.get(BlobRow, instructions.sha256) is None:
-        db.add(instructions)
-        await db.flush()
-    row = MessageRow(
-        parent_id=parent_id,
-        session_id=run.session_id,
-        run_id=run.id,
-        seq=seq,
-        kind=message.kind,
-        body=body,
-        instructions_sha256=instructions.sha256 if instructions else None,
-    )
-    db.add(row)
-    await db.flush()
-    assert row.id is not None, "the database numbers messages when they are written"
-    return row.id
+def _blob(connection: Connection, text: str) -> int:
+    content = text.encode(errors="backslashreplace")
+    sha256 = hashlib.sha256(content).hexdigest()
+    found = connection.execute(_KNOWN_BLOB, {"sha256": sha256}).scalar_one_or_none()
+    if found is None:
+        new = {"sha256": sha256, "content": content}
+        found = connection.execute(_NEW_BLOB, new).scalar_one()
+    pk: int = found
+    return pk
 
 
-async def _keep_ledger(db: AsyncSession, run_id: str, events: Sequence[Event]) -> None:
-    calls = {event.call_id: event for event in events if isinstance(event, ToolCalled)}
-    if calls:
-        # A provider may give one id twice; the ledger keeps the first.
-        of_these = col(ToolCallRow.run_id) == run_id, col(ToolCallRow.call_id).in_(calls)
-        known = (await db.exec(select(ToolCallRow.call_id).where(*of_these))).all()
-        db.add_all(_ledger_row(run_id, calls[call_id]) for call_id in calls.keys() - set(known))
-    for event in events:
-        if isinstance(event, ToolReturned):
-            await db.exec(
-                update(ToolCallRow)
-                .where(col(ToolCallRow.run_id) == run_id)
-                .where(col(ToolCallRow.call_id) == event.call_id)
-                .values(outcome=event.outcome, returned_at=datetime.now(UTC))
-            )
+def _dumped(added: Additions) -> dict[str, dict[str, Any]]:
+    return {part.tool_call_id: dump_result(part) for part in added.results}
 
 
-def _ledger_row(run_id: str, called: ToolCalled) -> ToolCallRow:
-    canonical = json.dumps(called.arguments, sort_keys=True, separators=(",", ":"))
-    return ToolCallRow(
-        run_id=run_id,
-        call_id=called.call_id,
-        tool=called.tool,
-        arguments_sha256=hashlib.sha256(canonical.encode()).hexdigest(),
-    )
+def _keep_ledger(tx: Transaction, run: ClaimedRun, added: Additions, now: datetime) -> None:
+    """Write down which calls were made, and what became of them.
 
-
-async def usage_on_record(db: AsyncSession, run_id: str) -> Usage:
-    """Return what a run has used as far as its messages tell: its process cannot."""
-    of_the_run = select(MessageRow).where(col(MessageRow.run_id) == run_id)
-    responses = (await db.exec(of_the_run.where(col(MessageRow.kind) == "response"))).all()
-    done = select(func.count()).where(
-        col(ToolCallRow.run_id) == run_id, col(ToolCallRow.outcome) == "success"
-    )
-    tool_calls = (await db.exec(done)).one()
-    return used_by((join_message(row, {}) for row in responses), tool_calls=tool_calls)
-
-
-def added(stored: dict[str, Any], used: Usage) -> dict[str, Any]:
-    """Return a session's usage with that of one more run."""
-    usage = USAGE.validate_python(stored)
-    usage.requests += used.requests
-    usage.tool_calls += used.tool_calls
-    usage.input_tokens += used.input_tokens
-    usage.cache_read_tokens += used.cache_read_tokens
-    usage.output_tokens += used.output_tokens
-    if used.cost is not None:
-        usage.cost = (usage.cost or Decimal()) + used.cost
-    written: dict[str, Any] = USAGE.dump_python(usage, mode="json")
-    return written
-
-
-async def settle(db: AsyncSession, session: SessionRow, run: RunRow, ended: RunEnded) -> None:
-    """Write the end of a run to its row and its session, which is free then.
-
-    Raises:
-        IllegalTransitionError: If the run has ended already.
+    A provider may give one id twice; the ledger keeps the first.
     """
-    run.status = next_status(run.id, RunStatus(run.status), _ENDINGS[ended.status])
-    run.output = ended.output
-    run.error_code, run.error_text = ended.error_code, ended.error_text
-    for name, value in ended.usage:
-        if name != "version":
-            setattr(run, name, value)
-    run.ended_at = datetime.now(UTC)
-    session.last_event_seq += 1
-    db.add(event_row(session.id, session.last_event_seq, run.id, run.agent, ended))
-    session.active_run_id = None
-    session.updated_at = run.ended_at
+    results = _dumped(added)
+    returned = {e.call_id: e.outcome for e in added.events if isinstance(e, ToolReturned)}
+    new = {
+        event.call_id: event
+        for event in reversed(added.events)
+        if isinstance(event, ToolCalled) and event.call_id not in run.calls
+    }
+    for call_id, called in new.items():
+        row = _called(run.pk, called, now) | _answer(returned.get(call_id), results.get(call_id))
+        tx.insert(TOOL_CALL, row | {"returned_at": now if call_id in returned else None})
+    for call_id in returned.keys() & run.calls - run.results.keys():
+        answer = _answer(returned[call_id], results.get(call_id))
+        tx.connection.execute(
+            _ANSWERED,
+            {
+                "run": run.pk,
+                "call": call_id,
+                "now": now,
+                "new_outcome": answer["outcome"],
+                "new_result": answer["result"],
+            },
+        )
+
+
+def _called(run_pk: int, called: ToolCalled, now: datetime) -> dict[str, Any]:
+    canonical = as_json(dict(sorted(called.arguments.items())))
+    return {
+        "run_pk": run_pk,
+        "call_id": called.call_id,
+        "tool": called.tool,
+        "arguments_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
+        "called_at": now,
+    }
+
+
+def _answer(outcome: str | None, result: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"outcome": outcome, "result": None if result is None else as_json(result)}
+
+
+def moved(run: ClaimedRun, added: Additions) -> None:
+    """Let the process know that an addition is on record."""
+    run.parts = parts_of(added.messages, first=run.message_seq + 1) or run.parts
+    run.event_seq += len(added.events)
+    run.message_seq += len(added.messages)
+    run.calls |= {event.call_id for event in added.events if isinstance(event, ToolCalled)}
+    for call_id, part in _dumped(added).items():
+        run.results.setdefault(call_id, part)

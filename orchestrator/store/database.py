@@ -1,47 +1,36 @@
-"""The engine: how a database is opened, and what a transaction is.
+"""The database that a URL names, opened: an engine that reads, and a writer."""
 
-Every writing transaction begins as one (`BEGIN IMMEDIATE` on SQLite), so that two writers wait for
-each other at the start and neither fails in the middle.
-"""
-
-import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any  # DB-API connections have no common type
 
 import anyio
-from sqlalchemy import Connection, event
+from sqlalchemy import URL, Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
-from orchestrator.store.tables import SCHEMA_VERSION, Table
+from orchestrator.store.postgres import PostgresDatabase
+from orchestrator.store.sqlite import SqliteFile, reading_engine
+from orchestrator.store.tables import Table
+from orchestrator.store.writer import Writer, open_writer
 
-BUSY_TIMEOUT_MS = 30_000
-"""How long a writer waits for another process; theirs are transactions of milliseconds."""
-
-_IMMEDIATE = "workyard_immediate"
+SCHEMA_VERSION = 2
+"""Raised with every change of the tables; a newer database is refused."""
 
 
-def journal_mode(version: tuple[int, ...]) -> str:
-    """Return the journal that is safe with several connections in this version of SQLite.
+@dataclass(frozen=True)
+class Database:
+    """Where the record is, open."""
 
-    Up to 3.51.2, two connections that checkpoint a write-ahead log at one moment can corrupt the
-    database; the fix was taken back to 3.44.6 and 3.50.7. There the rollback journal is used: it is
-    slower to commit, and not concerned.
-
-    Source: SQLite's release notes for 3.51.3, "WAL-reset" fault.
-    """
-    fixed = (
-        version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-    )
-    return "WAL" if fixed else "DELETE"
+    reading: AsyncEngine
+    writer: Writer
 
 
 @asynccontextmanager
-async def open_engine(url: str) -> AsyncGenerator[AsyncEngine]:
+async def open_database(url: str) -> AsyncGenerator[Database]:
     """Open the database, with its tables made if it is new.
 
     Raises:
@@ -50,24 +39,16 @@ async def open_engine(url: str) -> AsyncGenerator[AsyncEngine]:
     """
     try:
         parsed = make_url(url)
-        engine = create_async_engine(parsed)
-        if file := sqlite_file(url):
-            _make_private(file)
-    except (ArgumentError, InvalidRequestError, ImportError) as error:
-        raise InvalidInputError(
-            f"The database URL cannot be used ({error}); write sqlite+aiosqlite:///PATH."
-        ) from None
-    except OSError as error:
-        raise StoreUnavailableError(f"The record cannot be made: {error}.") from error
-    if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
-    try:
-        async with _reported(), writing(engine).begin() as connection:
-            await connection.run_sync(_create_tables)
-        yield engine
-    finally:
-        with anyio.CancelScope(shield=True):
-            await engine.dispose()
+    except ArgumentError as error:
+        raise _unusable(error) from None
+    if parsed.drivername in ("sqlite", "sqlite+aiosqlite"):
+        opened = _open_sqlite(url)
+    elif parsed.drivername in ("postgresql", "postgresql+asyncpg"):
+        opened = _open_postgres(parsed.set(drivername="postgresql+asyncpg"))
+    else:
+        raise _unusable(f"{parsed.drivername} is not supported")
+    async with opened as database:
+        yield database
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -81,57 +62,62 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
-def writing(engine: AsyncEngine) -> AsyncEngine:
-    """Return the same engine for transactions that write."""
-    return engine.execution_options(**{_IMMEDIATE: True})
+@asynccontextmanager
+async def _open_sqlite(url: str) -> AsyncGenerator[Database]:
+    file = sqlite_file(url)
+    if file is None:
+        raise _unusable("a record in memory would be lost with the process")
+    try:
+        written = SqliteFile(file)
+    except OSError as error:
+        raise StoreUnavailableError(f"The record cannot be made: {error}.") from error
+    reading = reading_engine(file)
+    try:
+        try:
+            await written.transact(_prepare_sqlite)
+        except DBAPIError as error:
+            raise StoreUnavailableError(f"The record cannot be opened: {error.orig}.") from error
+        async with open_writer(written.transact) as writer:
+            yield Database(reading, writer)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await reading.dispose()
+            await written.close()
+
+
+def _prepare_sqlite(connection: Connection) -> None:
+    found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if found > SCHEMA_VERSION:
+        raise StoreUnavailableError(
+            f"The record was written by a newer Workyard (schema {found}, this one knows "
+            f"{SCHEMA_VERSION}); upgrade Workyard or name another WORKYARD_DATABASE_URL."
+        )
+    if found < SCHEMA_VERSION:
+        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+        Table.metadata.create_all(connection)
 
 
 @asynccontextmanager
-async def _reported() -> AsyncGenerator[None]:
+async def _open_postgres(url: URL) -> AsyncGenerator[Database]:
     try:
-        yield
-    except (DBAPIError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise StoreUnavailableError(f"The record cannot be opened: {cause}.") from error
+        opened = PostgresDatabase(url)
+    except (ArgumentError, InvalidRequestError, ImportError) as error:
+        raise _unusable(error) from None
+    try:
+        try:
+            await opened.transact(Table.metadata.create_all)
+        except (DBAPIError, OSError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise StoreUnavailableError(f"The record cannot be opened: {cause}.") from error
+        async with open_writer(opened.transact) as writer:
+            yield Database(opened.engine, writer)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await opened.engine.dispose()
 
 
-def _make_private(file: Path) -> None:
-    """Make a database that does not exist yet so that only its owner can read it."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.touch(mode=0o600)
-
-
-def _prepare_sqlite(engine: AsyncEngine) -> None:
-    pragmas = (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        f"journal_mode={journal_mode(sqlite3.sqlite_version_info)}",
-        "synchronous=FULL",
-        "foreign_keys=ON",
+def _unusable(problem: object) -> InvalidInputError:
+    return InvalidInputError(
+        f"The database URL cannot be used ({problem}); write sqlite+aiosqlite:///PATH or "
+        "postgresql+asyncpg://USER@HOST/NAME."
     )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions of its own
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get(_IMMEDIATE, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-def _create_tables(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if found > SCHEMA_VERSION:
-            raise StoreUnavailableError(
-                f"The record was written by a newer Workyard (schema {found}, this one knows "
-                f"{SCHEMA_VERSION}); upgrade Workyard or name another WORKYARD_DATABASE_URL."
-            )
-        if found == SCHEMA_VERSION:
-            return
-        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
-    Table.metadata.create_all(connection)

@@ -1,94 +1,157 @@
-"""Messages and events → rows, and back.
+"""Messages → rows, and back.
 
-The instructions stand in every request of a run and would be most of what is stored, so a message's
-row names them by hash and they are kept once.
+A row holds what no other row says. The instructions stand in every request of a run, and would be
+most of what is stored: they are kept once, as a blob. The prompt is on the run's row, a tool's
+result in the ledger of calls, where they were written before there was a message to hold them.
 """
 
-import hashlib
-from collections.abc import Mapping
-from typing import Any  # what the JSON columns hold
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any  # what JSON holds
 
-from pydantic import ValidationError
-from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
+from pydantic import TypeAdapter, ValidationError
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ToolReturnPart
 
 from orchestrator.errors import HistoryUnreadableError
-from orchestrator.events import (
-    Event,
-    EventAdapter,
-    RecordedEvent,
-    RunEnded,
-    TextDelta,
-    ThinkingDelta,
-    ToolReturned,
-    UserMessage,
-)
-from orchestrator.store.tables import BlobRow, EventRow, MessageRow
 
-_COLUMNS = ("type", "content", "error_code", "error_text")
-"""The fields of an event that have a column of their own."""
+_RESULT = TypeAdapter(ToolReturnPart)
+
+IN_LEDGER = "in_ledger"
+"""The one key of a part whose whole is in the ledger of calls; its value is the call's id."""
 
 
-def split_message(message: ModelMessage) -> tuple[dict[str, Any], BlobRow | None]:
-    """Return a message's body for its row, and its instructions if it has any."""
-    body = ModelMessagesTypeAdapter.dump_python([message], mode="json", exclude_none=True)[0]
-    instructions = body.pop("instructions", None)
-    if instructions is None:
-        return body, None
-    content = instructions.encode(errors="backslashreplace")
-    return body, BlobRow(sha256=hashlib.sha256(content).hexdigest(), content=content)
+@dataclass(frozen=True)
+class StoredMessage:
+    """A message's row, with the name of its run."""
+
+    seq: int
+    run_pk: int
+    run_id: str
+    kind: str
+    body: str
+    instructions_pk: int | None
 
 
-def join_message(row: MessageRow, instructions: Mapping[str, bytes]) -> ModelMessage:
-    """Return the message that a row holds.
+@dataclass(frozen=True)
+class Elsewhere:
+    """What other rows say of the messages that are being read."""
+
+    session_id: str
+    prompts: Mapping[int, str] = field(default_factory=dict)
+    """By the run's key."""
+    results: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    """By the run's key and the call's id: JSON of the `ToolReturnPart`."""
+    instructions: Mapping[int, bytes] = field(default_factory=dict)
+    """By the blob's key."""
+
+
+def dump_result(part: ToolReturnPart) -> dict[str, Any]:
+    """Return a tool's result as its row and its message hold it."""
+    dumped: dict[str, Any] = _RESULT.dump_python(part, mode="json", exclude_none=True)
+    return dumped
+
+
+def as_json(value: object) -> str:
+    """Return compact JSON that every database takes, lone surrogates escaped."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    return text
+
+
+def message_body(
+    message: ModelMessage,
+    *,
+    run_id: str,
+    session_id: str,
+    prompt: str,
+    results: Mapping[str, dict[str, Any]],
+) -> tuple[str, str | None]:
+    """Return a message's body for its row, and its instructions if it has any.
+
+    Args:
+        message: The message.
+        run_id: The run whose row it will name.
+        session_id: The session whose row it will name.
+        prompt: What the run's row says.
+        results: What the ledger says of the run's calls, by their ids.
+    """
+    body: dict[str, Any] = ModelMessagesTypeAdapter.dump_python(
+        [message], mode="json", exclude_none=True
+    )[0]
+    del body["kind"]
+    own: dict[str, Any] = {}
+    for key, known in (("run_id", run_id), ("conversation_id", session_id)):
+        said = body.pop(key, None)
+        if said != known:
+            own[key] = said
+    instructions: str | None = body.pop("instructions", None)
+    if message.kind == "request":
+        body["parts"] = [_short(part, prompt, results) for part in body["parts"]]
+    return as_json({**own, **body}), instructions
+
+
+def _short(
+    part: dict[str, Any], prompt: str, results: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    if part["part_kind"] == "user-prompt" and part.get("content") == prompt:
+        return {key: value for key, value in part.items() if key != "content"}
+    if part["part_kind"] == "tool-return" and results.get(part["tool_call_id"]) == part:
+        return {IN_LEDGER: part["tool_call_id"]}
+    return part
+
+
+def read_messages(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[ModelMessage]:
+    """Return the messages that rows hold, in the same order.
 
     Raises:
-        HistoryUnreadableError: If it is none; it names session and row.
+        HistoryUnreadableError: If one of them is none; it names session and message.
     """
-    body = dict(row.body)
+    texts = [_whole(row, elsewhere) for row in rows]
     try:
-        if row.instructions_sha256 is not None:
-            body["instructions"] = instructions[row.instructions_sha256].decode()
-        return ModelMessagesTypeAdapter.validate_python([body])[0]
-    except (ValidationError, KeyError, UnicodeDecodeError) as error:
-        raise HistoryUnreadableError(row.session_id, row.seq) from error
+        return ModelMessagesTypeAdapter.validate_json("[" + ",".join(texts) + "]")
+    except ValidationError:
+        return [
+            _alone(row, text, elsewhere.session_id) for row, text in zip(rows, texts, strict=True)
+        ]
 
 
-def event_row(session_id: str, seq: int, run_id: str, agent: str, event: Event) -> EventRow:
-    """Return the row of an event."""
-    written = event.model_dump(mode="json")
-    match event:
-        case UserMessage():
-            author = "user"
-        case ToolReturned():
-            author = event.tool
-        case _:
-            author = agent
-    return EventRow(
-        session_id=session_id,
-        seq=seq,
-        run_id=run_id,
-        author=author[:64],
-        type=event.type,
-        content=getattr(event, "content", None),
-        partial=isinstance(event, TextDelta | ThinkingDelta),
-        turn_complete=isinstance(event, RunEnded),
-        error_code=getattr(event, "error_code", None),
-        error_text=getattr(event, "error_text", None),
-        meta={k: v for k, v in written.items() if k not in _COLUMNS},
-    )
-
-
-def recorded_event(row: EventRow) -> RecordedEvent:
-    """Return the event that a row holds.
-
-    Raises:
-        HistoryUnreadableError: If it is none; it names session and row.
-    """
-    columns = {name: getattr(row, name) for name in _COLUMNS if getattr(row, name) is not None}
+def _alone(row: StoredMessage, text: str, session_id: str) -> ModelMessage:
     try:
-        event = EventAdapter.validate_python({**row.meta, **columns})
-    except (ValidationError, TypeError) as error:
-        raise HistoryUnreadableError(row.session_id, row.seq, what="Event") from error
-    return RecordedEvent(
-        session_id=row.session_id, seq=row.seq, run_id=row.run_id, at=row.at, event=event
-    )
+        return ModelMessagesTypeAdapter.validate_json(f"[{text}]")[0]
+    except ValidationError as error:
+        try:  # JSON of lone surrogates, which pydantic's own reader refuses
+            return ModelMessagesTypeAdapter.validate_python([json.loads(text)])[0]
+        except ValueError:
+            raise HistoryUnreadableError(session_id, row.seq) from error
+
+
+def _whole(row: StoredMessage, elsewhere: Elsewhere) -> str:
+    """Return a message's JSON, filled with what other rows say."""
+    head = f'"kind":"{row.kind}","run_id":"{row.run_id}","conversation_id":"{elsewhere.session_id}"'
+    try:
+        if row.instructions_pk is not None:
+            head += (
+                f',"instructions":{as_json(elsewhere.instructions[row.instructions_pk].decode())}'
+            )
+        if row.kind == "response" and row.body.startswith('{"parts":'):
+            # Nothing of a response is elsewhere: no need to take it apart and put it together.
+            return "{" + head + "," + row.body[1:]
+        body = {**json.loads("{" + head + "}"), **json.loads(row.body)}
+        if row.kind == "request":
+            body["parts"] = [_long(part, row, elsewhere) for part in body["parts"]]
+        return as_json(body)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HistoryUnreadableError(elsewhere.session_id, row.seq) from error
+
+
+def _long(part: dict[str, Any], row: StoredMessage, elsewhere: Elsewhere) -> dict[str, Any]:
+    if IN_LEDGER in part:
+        result: dict[str, Any] = json.loads(elsewhere.results[row.run_pk, part[IN_LEDGER]])
+        return result
+    if part["part_kind"] == "user-prompt" and "content" not in part:
+        return {"content": elsewhere.prompts[row.run_pk], **part}
+    return part

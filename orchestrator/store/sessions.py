@@ -2,22 +2,24 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from json import JSONDecodeError
 
 import anyio
 from pydantic_ai.messages import ModelMessage
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from orchestrator.errors import NotFoundError, StoreUnavailableError
 from orchestrator.events import RecordedEvent, RunEnded
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store.messages import join_message, recorded_event
-from orchestrator.store.tables import BlobRow, EventRow, MessageRow, RunRow, SessionRow
+from orchestrator.store.arrivals import Arrivals
+from orchestrator.store.log import fill_outputs, load_events
+from orchestrator.store.tables import RunRow, SessionRow
+from orchestrator.store.window import load_messages
 
 PAGE = 200
 """Rows that one query brings."""
@@ -26,27 +28,11 @@ POLL_S = 0.5
 """How often a reader looks for what another process has written."""
 
 
-@dataclass
-class Arrivals:
-    """Wakes the readers of a session in this process when something has been written to it."""
-
-    _waiting: dict[str, anyio.Event] = field(default_factory=dict)
-
-    def announce(self, session_id: str) -> None:
-        """Wake everybody who waits for this session."""
-        if waiting := self._waiting.pop(session_id, None):
-            waiting.set()
-
-    def next(self, session_id: str) -> anyio.Event:
-        """Return what is set at the next announcement. Take it before looking, wait after."""
-        return self._waiting.setdefault(session_id, anyio.Event())
-
-
 @dataclass(frozen=True)
 class Sessions:
     """The sessions on record. The rows returned are copies: changing one changes nothing."""
 
-    _open: async_sessionmaker[AsyncSession]
+    _engine: AsyncEngine
     _arrivals: Arrivals
 
     async def latest(self, *, limit: int = 20) -> Sequence[SessionRow]:
@@ -85,32 +71,40 @@ class Sessions:
     async def runs(self, session_id: str) -> Sequence[RunRow]:
         """Return a session's runs, in the order in which they began."""
         async with self._reading() as db:
-            query = select(RunRow).where(col(RunRow.session_id) == session_id)
-            return (await db.exec(query.order_by(col(RunRow.started_at)))).all()
+            session = await find_session(db, session_id)
+            query = select(RunRow).where(col(RunRow.session_pk) == session.pk)
+            runs = (await db.exec(query.order_by(col(RunRow.started_at), col(RunRow.pk)))).all()
+            await (await db.connection()).run_sync(fill_outputs, session, runs)
+            return runs
 
     async def messages(self, session_id: str) -> list[ModelMessage]:
-        """Return a session's messages, oldest first, as its next run would be given them.
+        """Return all messages of a session, oldest first.
 
         Raises:
             NotFoundError: If there is no such session.
             HistoryUnreadableError: If one of them cannot be read.
         """
-        session = await self.get(session_id)
         async with self._reading() as db:
-            return await load_chain(db, session.head_message_id)
+            session = await find_session(db, session_id)
+            assert session.pk is not None, "it was read"
+            connection = await db.connection()
+            return await connection.run_sync(
+                load_messages, session.id, session.pk, upto=session.last_message_seq
+            )
 
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = PAGE
     ) -> Sequence[RecordedEvent]:
-        """Return the events whose number is above `after`, in ascending `seq`."""
+        """Return the events whose number is above `after`, in ascending `seq`.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            HistoryUnreadableError: If one of them cannot be read.
+        """
         async with self._reading() as db:
-            query = (
-                select(EventRow)
-                .where(col(EventRow.session_id) == session_id, col(EventRow.seq) > after)
-                .order_by(col(EventRow.seq))
-                .limit(limit)
-            )
-            return [recorded_event(row) for row in (await db.exec(query)).all()]
+            session = await find_session(db, session_id)
+            connection = await db.connection()
+            return await connection.run_sync(load_events, session, after=after, limit=limit)
 
     async def all_events(self, session_id: str) -> AsyncIterator[RecordedEvent]:
         """Yield the events that a session has now, in ascending `seq`."""
@@ -161,18 +155,21 @@ class Sessions:
 
     async def _goes_on(self, session_id: str, run_id: str) -> bool:
         async with self._reading() as db:
-            run = await db.get(RunRow, run_id)
-        if run is None or run.session_id != session_id:
+            session = await find_session(db, session_id)
+            query = select(RunRow).where(col(RunRow.id) == run_id)
+            run = (await db.exec(query)).first()
+        if run is None or run.session_pk != session.pk:
             raise NotFoundError("run", run_id)
         return run.status == RunStatus.RUNNING and run.lease_until > datetime.now(UTC)
 
     @asynccontextmanager
     async def _reading(self) -> AsyncGenerator[AsyncSession]:
         try:
-            async with self._open() as db:
+            async with AsyncSession(self._engine, expire_on_commit=False) as db:
                 yield db
-        except DBAPIError as error:
-            raise StoreUnavailableError(f"The record cannot be read: {error.orig}.") from error
+        except (DBAPIError, OSError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise StoreUnavailableError(f"The record cannot be read: {cause}.") from error
         except JSONDecodeError as error:  # a column of JSON that is none
             raise StoreUnavailableError(f"The record is damaged: {error}.") from error
 
@@ -184,26 +181,8 @@ async def find_session(db: AsyncSession, session_id: str) -> SessionRow:
         NotFoundError: If there is none of this id.
     """
     # An id is ASCII; what is not may be text that no database takes.
-    found = await db.get(SessionRow, session_id) if session_id.isascii() else None
+    query = select(SessionRow).where(col(SessionRow.id) == session_id)
+    found = (await db.exec(query)).first() if session_id.isascii() else None
     if found is None:
         raise NotFoundError("session", session_id)
     return found
-
-
-async def load_chain(db: AsyncSession, head_id: int | None) -> list[ModelMessage]:
-    """Return the messages from the first one to `head_id`, along their parents.
-
-    Raises:
-        HistoryUnreadableError: If one of them cannot be read.
-    """
-    if head_id is None:
-        return []
-    links = select(MessageRow.id, MessageRow.parent_id)
-    chain = links.where(col(MessageRow.id) == head_id).cte("chain", recursive=True)
-    chain = chain.union_all(links.join(chain, col(MessageRow.id) == chain.c.parent_id))
-    query = select(MessageRow).where(col(MessageRow.id).in_(select(chain.c.id)))
-    rows = (await db.exec(query.order_by(col(MessageRow.id)))).all()
-    hashes = {row.instructions_sha256 for row in rows if row.instructions_sha256}
-    blobs = (await db.exec(select(BlobRow).where(col(BlobRow.sha256).in_(hashes)))).all()
-    instructions = {blob.sha256: blob.content for blob in blobs}
-    return [join_message(row, instructions) for row in rows]

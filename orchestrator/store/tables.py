@@ -1,72 +1,116 @@
-"""The tables. A row is written once; only sessions and runs have columns that move.
+"""The tables: messages and events are written once; sessions, runs and calls move.
 
-Identifiers of sessions and runs are UUIDv7 text. Messages have integers, which keep the table small
-and in the order of writing. Times are aware UTC. `meta` and `body` are JSON, never pickles.
+What leaves the store names sessions and runs by their `id`, a UUIDv7. Inside it rows name each
+other by integers, `pk`, a tenth of the size, which stand in every row of the two long tables. JSON
+is kept as text: no query looks into it, and PostgreSQL's own type refuses NUL. Times are aware UTC.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any  # JSON columns hold what their adapters wrote
+from typing import Any, cast  # Any: JSON columns hold what their adapters wrote
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
+    DateTime,
     Dialect,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     Numeric,
-    String,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Table as CoreTable
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
 
 from orchestrator.ids import new_id
 from orchestrator.lifecycle import RunStatus
 
-SCHEMA_VERSION = 1
-"""Raised with every change of the tables; a newer database is refused."""
+Key = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite numbers rows by itself only in a column of exactly this type."""
 
-Json = JSON().with_variant(JSONB(), "postgresql")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
-class Money(TypeDecorator[Decimal]):
-    """A `Decimal`, exactly: NUMERIC on PostgreSQL, text on SQLite, which has no decimals."""
+class Moment(TypeDecorator[datetime]):
+    """An aware time: `timestamptz` on PostgreSQL, microseconds since 1970 (UTC) on SQLite."""
 
-    impl = Numeric
+    impl = BigInteger
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Choose the column's type by database."""
-        chosen = Numeric(20, 10) if dialect.name == "postgresql" else String(40)
-        return dialect.type_descriptor(chosen)
+        postgres = dialect.name == "postgresql"
+        return dialect.type_descriptor(DateTime(timezone=True) if postgres else BigInteger())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Write it; a naive time is a fault of ours and raises `TypeError`."""
+        if value is None or dialect.name == "postgresql":
+            return value
+        return (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Read either form."""
+        if value is None or isinstance(value, datetime):
+            return value
+        return _EPOCH + timedelta(microseconds=value)
+
+
+class Money(TypeDecorator[Decimal]):
+    """US dollars, exactly, to ten places: NUMERIC on PostgreSQL, an integer of them on SQLite.
+
+    Either can be added up by the database.
+    """
+
+    impl = Numeric
+    cache_ok = True
+    places = Decimal(10) ** 10
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column's type by database."""
+        postgres = dialect.name == "postgresql"
+        return dialect.type_descriptor(Numeric(20, 10) if postgres else BigInteger())
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """Write it as text where the database has no decimals."""
-        return str(value) if value is not None and dialect.name != "postgresql" else value
+        """Write either form."""
+        if value is None or dialect.name == "postgresql":
+            return value
+        return int((value * self.places).to_integral_value())
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """Read either form."""
-        return None if value is None else Decimal(value)
+        """Read either form, without zeros at the end."""
+        if value is None:
+            return None
+        dollars = Decimal(value) if dialect.name == "postgresql" else Decimal(value) / self.places
+        return (
+            dollars.quantize(Decimal(1))
+            if dollars == dollars.to_integral()
+            else dollars.normalize()
+        )
 
 
-class PlainText(TypeDecorator[str]):
-    """Text of any origin; what no database takes is written as an escape.
+def plain(text: str) -> str:
+    """Return text that every database takes: lone surrogates and NUL as escapes.
 
     A model can answer with a lone surrogate, and a file can hold a NUL.
     """
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+
+
+class PlainText(TypeDecorator[str]):
+    """Text of any origin, made `plain`."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Escape lone surrogates and NUL."""
-        if value is None:
-            return None
-        return value.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+        """Escape what no database takes."""
+        return None if value is None else plain(value)
 
 
 def _now() -> datetime:
@@ -98,24 +142,33 @@ class SessionRow(Table, table=True):
         UniqueConstraint("owner", "external_id"),
         Index("ix_session_owner_updated", "owner", "updated_at"),
         Index("ix_session_owner_root_agent", "owner", "root", "agent", "updated_at"),
+        CheckConstraint("(origin_pk IS NULL) = (origin_seq IS NULL)", name="origin"),
     )
 
-    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    pk: int | None = Field(default=None, primary_key=True, sa_type=Key)
+    id: str = Field(default_factory=new_id, unique=True, max_length=36)
     owner: str = Field(max_length=200)
     external_id: str | None = Field(default=None, max_length=200)
     agent: str = Field(max_length=64)
     root: str
     title: str = Field(sa_type=PlainText)
-    state: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
-    # The next two point on into tables that point back; the store sets them in the transaction
-    # that writes what they point to, so there is no foreign key that would close the circle.
-    head_message_id: int | None = None
-    active_run_id: str | None = Field(default=None, max_length=36)
+    state: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    state_version: int = 0
+    """Goes up by one with every change of `state`."""
+    origin_pk: int | None = Field(default=None, foreign_key="session.pk", sa_type=Key, index=True)
+    """The session that this one was forked from."""
+    origin_seq: int | None = None
+    """The last message that it shares with its origin; its own ones are numbered from there on."""
+    window_seq: int = 0
+    """The message that begins what a model is given: a compaction; 0 when there is none."""
+    # It points on into a table that points back; the store sets it in the transaction that writes
+    # what it points to, so there is no foreign key that would close the circle.
+    active_run_pk: int | None = Field(default=None, sa_type=Key)
     last_event_seq: int = 0
     last_message_seq: int = 0
-    usage: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
-    created_at: datetime = Field(default_factory=_now)
-    updated_at: datetime = Field(default_factory=_now)
+    usage: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    created_at: datetime = Field(default_factory=_now, sa_type=Moment)
+    updated_at: datetime = Field(default_factory=_now, sa_type=Moment)
 
 
 class RunRow(Table, table=True):
@@ -124,22 +177,28 @@ class RunRow(Table, table=True):
     __tablename__ = "run"
     __table_args__ = (
         CheckConstraint(f"status IN ({_STATUSES})", name="status"),
-        Index("ix_run_session_started", "session_id", "started_at"),
+        Index("ix_run_session_started", "session_pk", "started_at"),
     )
 
-    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
-    session_id: str = Field(foreign_key="session.id", max_length=36)
-    parent_run_id: str | None = Field(default=None, foreign_key="run.id", max_length=36)
+    pk: int | None = Field(default=None, primary_key=True, sa_type=Key)
+    id: str = Field(default_factory=new_id, unique=True, max_length=36)
+    session_pk: int = Field(foreign_key="session.pk", sa_type=Key)
+    parent_pk: int | None = Field(default=None, foreign_key="run.pk", sa_type=Key)
     status: str = Field(default=RunStatus.RUNNING.value, max_length=20)
     agent: str = Field(max_length=64)
     spec_sha256: str = Field(max_length=64)
     model: str = Field(max_length=200)
     prompt: str = Field(sa_type=PlainText)
-    inputs: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
-    output: Any = Field(default=None, sa_type=Json)
+    inputs: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    output: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    """The answer, unless it is the text of a message: then the next two say of which."""
+    output_seq: int | None = None
+    output_part: int | None = None
+    first_message_seq: int = 1
+    """The number that the run's first message has or would have had."""
     attempt: int = 1
     lease_owner: str = Field(max_length=200)
-    lease_until: datetime
+    lease_until: datetime = Field(sa_type=Moment)
     requests: int = 0
     tool_calls: int = 0
     input_tokens: int = 0
@@ -148,44 +207,41 @@ class RunRow(Table, table=True):
     cost: Decimal | None = Field(default=None, sa_type=Money)
     error_code: str | None = Field(default=None, max_length=64)
     error_text: str | None = Field(default=None, sa_type=PlainText)
-    started_at: datetime = Field(default_factory=_now)
-    ended_at: datetime | None = None
+    started_at: datetime = Field(default_factory=_now, sa_type=Moment)
+    ended_at: datetime | None = Field(default=None, sa_type=Moment)
 
 
 class MessageRow(Table, table=True):
-    """One Pydantic AI `ModelMessage`, written once."""
+    """One Pydantic AI `ModelMessage`, written once.
+
+    `seq` is its number in the conversation: 1, 2, … without gaps, also across a fork.
+    """
 
     __tablename__ = "message"
-    __table_args__ = (UniqueConstraint("session_id", "seq"),)
 
-    id: int | None = Field(default=None, primary_key=True)
-    parent_id: int | None = Field(default=None, foreign_key="message.id")
-    session_id: str = Field(foreign_key="session.id", max_length=36)
-    run_id: str = Field(foreign_key="run.id", max_length=36)
-    seq: int
+    session_pk: int = Field(foreign_key="session.pk", primary_key=True, sa_type=Key)
+    seq: int = Field(primary_key=True)
+    run_pk: int = Field(foreign_key="run.pk", sa_type=Key, index=True)
     kind: str = Field(max_length=20)
-    body: dict[str, Any] = Field(sa_type=Json)
-    """The message as Pydantic AI dumps it, without nulls and without the instructions."""
-    instructions_sha256: str | None = Field(default=None, foreign_key="blob.sha256", max_length=64)
+    body: str = Field(sa_type=Text)
+    """JSON: the message as Pydantic AI dumps it, without nulls and what other rows say already."""
+    instructions_pk: int | None = Field(default=None, foreign_key="blob.pk", sa_type=Key)
 
 
 class EventRow(Table, table=True):
     """One fact, numbered within its session."""
 
     __tablename__ = "event"
+    # Its rows are small, and always read in the order of the key: no second tree for them.
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
-    session_id: str = Field(foreign_key="session.id", primary_key=True, max_length=36)
+    session_pk: int = Field(foreign_key="session.pk", primary_key=True, sa_type=Key)
     seq: int = Field(primary_key=True)
-    run_id: str = Field(foreign_key="run.id", max_length=36)
-    author: str = Field(sa_type=PlainText)
+    run_pk: int = Field(foreign_key="run.pk", sa_type=Key)
     type: str = Field(max_length=40)
-    content: str | None = Field(default=None, sa_type=PlainText)
-    partial: bool = False
-    turn_complete: bool = False
-    error_code: str | None = Field(default=None, max_length=64)
-    error_text: str | None = Field(default=None, sa_type=PlainText)
-    meta: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
-    at: datetime = Field(default_factory=_now)
+    body: str | None = Field(default=None, sa_type=Text)
+    """JSON: the fact's fields, without what other rows say already."""
+    at: datetime = Field(default_factory=_now, sa_type=Moment)
 
 
 class ToolCallRow(Table, table=True):
@@ -193,13 +249,15 @@ class ToolCallRow(Table, table=True):
 
     __tablename__ = "tool_call"
 
-    run_id: str = Field(foreign_key="run.id", primary_key=True, max_length=36)
+    run_pk: int = Field(foreign_key="run.pk", primary_key=True, sa_type=Key)
     call_id: str = Field(primary_key=True, sa_type=PlainText)
     tool: str = Field(sa_type=PlainText)
     arguments_sha256: str = Field(max_length=64)
     outcome: str | None = Field(default=None, max_length=20)
-    called_at: datetime = Field(default_factory=_now)
-    returned_at: datetime | None = None
+    result: str | None = Field(default=None, sa_type=Text)
+    """JSON: the `ToolReturnPart` as Pydantic AI dumps it; messages and events take it from here."""
+    called_at: datetime = Field(default_factory=_now, sa_type=Moment)
+    returned_at: datetime | None = Field(default=None, sa_type=Moment)
 
 
 class BlobRow(Table, table=True):
@@ -207,5 +265,19 @@ class BlobRow(Table, table=True):
 
     __tablename__ = "blob"
 
-    sha256: str = Field(primary_key=True, max_length=64)
+    pk: int | None = Field(default=None, primary_key=True, sa_type=Key)
+    sha256: str = Field(unique=True, max_length=64)
     content: bytes = Field(sa_type=LargeBinary)
+
+
+def _core(row: type[Table]) -> CoreTable:
+    return cast(CoreTable, row.__table__)  # type: ignore[attr-defined]  # SQLModel adds it
+
+
+# For statements that need no objects: the ones that are made for each step of each run.
+SESSION = _core(SessionRow)
+RUN = _core(RunRow)
+MESSAGE = _core(MessageRow)
+EVENT = _core(EventRow)
+TOOL_CALL = _core(ToolCallRow)
+BLOB = _core(BlobRow)

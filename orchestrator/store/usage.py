@@ -2,10 +2,15 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any  # what a JSON column holds
 
+from pydantic import TypeAdapter
+from pydantic_ai import RunUsage
 from pydantic_ai.messages import ModelMessage, ModelResponse
 
 from orchestrator.events import Usage
+
+_USAGE = TypeAdapter(RunUsage)
 
 
 def used_by(messages: Iterable[ModelMessage], *, tool_calls: int) -> Usage:
@@ -28,3 +33,27 @@ def used_by(messages: Iterable[ModelMessage], *, tool_calls: int) -> Usage:
         output_tokens=sum(usage.output_tokens for usage in used),
         cost=sum(costs, Decimal()) if used and len(costs) == len(used) else None,
     )
+
+
+def dump_usage(usage: RunUsage) -> dict[str, Any]:
+    """Return a session's usage as its row holds it."""
+    dumped: dict[str, Any] = _USAGE.dump_python(usage, mode="json", exclude_defaults=True)
+    return dumped
+
+
+def read_usage(stored: dict[str, Any]) -> RunUsage:
+    """Return the usage that a session's row holds."""
+    return _USAGE.validate_python(stored)
+
+
+def added(stored: dict[str, Any], used: Usage) -> dict[str, Any]:
+    """Return a session's usage with that of one more run."""
+    usage = read_usage(stored)
+    usage.requests += used.requests
+    usage.tool_calls += used.tool_calls
+    usage.input_tokens += used.input_tokens
+    usage.cache_read_tokens += used.cache_read_tokens
+    usage.output_tokens += used.output_tokens
+    if used.cost is not None:
+        usage.cost = (usage.cost or Decimal()) + used.cost
+    return dump_usage(usage)

@@ -9,7 +9,7 @@ from pydantic_ai import models
 
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.errors import ModelUnavailableError
-from orchestrator.events import TextDelta, ToolReturned
+from orchestrator.events import AgentMessage, ToolReturned
 from orchestrator.settings import Settings
 from tests.wire.environment import environment, service_account_environment
 from tests.wire.script import Answer, Call, Drop, Fail, Hang, Say, Stop, turn
@@ -48,7 +48,7 @@ async def test_agent_works_over_the_wire_format_of(
     assert (stored.requests, stored.tool_calls) == (2, 2)
     assert (stored.input_tokens, stored.output_tokens) == (111, 27)
     assert [e.outcome for e in events if isinstance(e, ToolReturned)] == ["success", "success"]
-    assert "".join(e.content for e in events if isinstance(e, TextDelta)) == run.output
+    assert [e.content for e in events if isinstance(e, AgentMessage)] == [run.output]
 
 
 async def test_vertex_ai_works_with_a_service_account(

@@ -4,9 +4,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
-from orchestrator.store.database import journal_mode
 from orchestrator.store.store import open_store
 
 
@@ -15,24 +15,25 @@ def url(tmp_path: Path) -> str:
     return f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
 
 
-@pytest.mark.parametrize(
-    ("version", "mode"),
-    [
-        ((3, 40, 1), "DELETE"),
-        ((3, 44, 5), "DELETE"),
-        ((3, 44, 6), "WAL"),
-        ((3, 45, 0), "DELETE"),
-        ((3, 50, 4), "DELETE"),
-        ((3, 50, 7), "WAL"),
-        ((3, 51, 2), "DELETE"),
-        ((3, 51, 3), "WAL"),
-        ((3, 53, 0), "WAL"),
-    ],
-)
-def test_write_ahead_log_is_used_only_where_it_cannot_corrupt(
-    version: tuple[int, ...], mode: str
+async def test_write_ahead_log_is_used_and_each_commit_reaches_the_disk(
+    url: str, tmp_path: Path
 ) -> None:
-    assert journal_mode(version) == mode
+    async with open_store(url) as store:
+        pragmas = await store._write(
+            lambda tx: [
+                tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            ]
+        )
+
+    assert pragmas == ["wal", 2, 1]
+    assert not (tmp_path / "record.db-wal").exists()
+
+
+async def test_reader_cannot_write_and_so_cannot_checkpoint(url: str) -> None:
+    async with open_store(url) as store, store.sessions._engine.connect() as connection:
+        with pytest.raises(OperationalError, match="readonly"):
+            await connection.exec_driver_sql("PRAGMA user_version=3")
 
 
 async def test_newer_record_is_refused(url: str, tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ async def test_newer_record_is_refused(url: str, tmp_path: Path) -> None:
             pass
 
 
-UNUSABLE = ["nonsense", "oracle://x", "sqlite+nope:///x", "sqlite:///x", "mysql+aiomysql://h/d"]
+UNUSABLE = ["nonsense", "oracle://x", "sqlite+nope:///x", "sqlite://", "mysql+aiomysql://h/d"]
 
 
 @pytest.mark.parametrize("url", UNUSABLE)

@@ -10,8 +10,10 @@ from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, User
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from orchestrator.events import AgentMessage, TextDelta, ToolCalled, ToolReturned
-from orchestrator.recorder import FLUSH_CHARS, PREVIEW_CHARS, Recorder
-from orchestrator.store.store import RunDraft, Store, open_store
+from orchestrator.recorder import FLUSH_CHARS, Recorder
+from orchestrator.store.claimed import RunDraft
+from orchestrator.store.facts import PREVIEW_CHARS
+from orchestrator.store.store import Store, open_store
 
 DRAFT = RunDraft(agent="a", spec_sha256="0" * 64, model="m", prompt="go", inputs={}, root="/r")
 
@@ -67,20 +69,22 @@ async def test_answer_is_on_record_before_it_is_judged(store: Store) -> None:
     run = await store.claim(DRAFT)
     seen: list[str] = []
 
-    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
-        yield "done"
+    async def stream(
+        messages: list[ModelMessage], info: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        yield {0: DeltaToolCall("final_result", '{"response": 1}', tool_call_id="c")}
 
-    agent = Agent(FunctionModel(stream_function=stream))
+    agent = Agent(FunctionModel(stream_function=stream), output_type=int)
 
     @agent.output_validator
-    async def look(output: str) -> str:
+    async def look(output: int) -> int:
         messages = await store.sessions.messages(run.session_id)
         seen.extend(part.part_kind for message in messages for part in message.parts)
         return output
 
     await agent.run("go", capabilities=[Recorder(store, run)])
 
-    assert seen == ["user-prompt", "text"]
+    assert seen == ["user-prompt", "tool-call"]
 
 
 async def test_write_that_is_cancelled_is_neither_lost_nor_done_twice(store: Store) -> None:
@@ -89,7 +93,7 @@ async def test_write_that_is_cancelled_is_neither_lost_nor_done_twice(store: Sto
     message = ModelRequest(parts=[UserPromptPart("go")])
     recorder._messages = [message]
 
-    async with store._turn:  # the disk is slow
+    async with run.turn:  # the disk is slow
         writing = asyncio.create_task(recorder.flush())
         await asyncio.sleep(0.01)
         writing.cancel()
@@ -108,7 +112,7 @@ async def test_events_of_a_write_that_failed_are_written_with_the_next(
     recorder._note(AgentMessage(content="kept"))
 
     with monkeypatch.context() as broken:
-        broken.setattr(store, "_engine", None)
+        broken.setattr(store, "_writer", None)
         with pytest.raises(AttributeError):
             await recorder.flush()
     await recorder.flush()
@@ -144,12 +148,12 @@ async def events_of(store: Store, chunks: list[str], result: str = "") -> list[o
 
 async def test_tokens_are_not_written_one_by_one(store: Store) -> None:
     """A transaction for each token would starve every other writer."""
-    events = await events_of(store, ["word "] * 500)
+    events = await events_of(store, ["word "] * 5000)
 
     deltas = [event for event in events if isinstance(event, TextDelta)]
-    assert "".join(delta.content for delta in deltas) == "word " * 500
+    assert "".join(delta.content for delta in deltas) == "word " * 5000
     assert len(deltas) < 50
-    assert events[-1] == AgentMessage(content="word " * 500)
+    assert events[-1] == AgentMessage(content="word " * 5000)
 
 
 async def test_long_pieces_are_written_at_once(store: Store) -> None:

@@ -101,7 +101,7 @@ async def test_model_that_names_tools_that_are_not_there_gets_other_tries(
 async def test_run_keeps_its_session_while_its_process_lives(
     yard: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.store.store.LEASE_S", 0.3)
+    monkeypatch.setattr("orchestrator.store.runs.LEASE_S", 0.3)
     monkeypatch.setattr("orchestrator.runner.LEASE_S", 0.3)
 
     async def wait() -> None:
@@ -236,7 +236,7 @@ async def test_answer_that_no_database_takes_is_recorded_all_the_same(yard: Orch
 
     assert result.output == "a \ud800 \0 b "
     events = [recorded.event for recorded in await record_of(yard, result.session_id)]
-    assert AgentMessage(content="a \\ud800 \\x00 b ") in events
+    assert AgentMessage(content="a \ud800 \0 b ") in events
     assert len(await yard.sessions.messages(result.session_id)) == 2
 
 

@@ -1,0 +1,66 @@
+"""What the process that holds a session knows of it, and nobody else can change meanwhile."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any  # what JSON holds
+
+import anyio
+from pydantic import JsonValue
+from pydantic_ai import Conversation
+from pydantic_ai.messages import ModelMessage, ToolReturnPart
+
+from orchestrator.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDraft:
+    """What is known of a run before it has claimed a session."""
+
+    agent: str
+    spec_sha256: str
+    model: str
+    prompt: str
+    inputs: dict[str, JsonValue]
+    root: str
+    session_id: str | None = None
+    """None for a new session."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Additions:
+    """What has happened in a run since the last time, each kind in its order."""
+
+    messages: Sequence[ModelMessage] = ()
+    events: Sequence[Event] = ()
+    results: Sequence[ToolReturnPart] = ()
+    """Whole results of calls; their events show the beginning."""
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.events or self.results)
+
+
+@dataclass(kw_only=True)
+class ClaimedRun:
+    """A run that holds its session. The store moves the numbers when it has committed."""
+
+    id: str
+    pk: int
+    session_id: str
+    session_pk: int
+    draft: RunDraft
+    conversation: Conversation
+    """The session's past, as Pydantic AI takes it."""
+    first_seq: int
+    """The number of the run's first event."""
+    event_seq: int
+    """The number of the session's last event."""
+    message_seq: int
+    """The number of the session's last message."""
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the ledger says of the run's calls: their results as messages hold them, by call id."""
+    calls: set[str] = field(default_factory=set)
+    """The ids of the calls that are in the ledger."""
+    parts: dict[tuple[int, int], Any] = field(default_factory=dict)
+    """The texts and calls of the last responses that were written, by message and index."""
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
+    """What is written of one run is written in its order."""

@@ -1,0 +1,99 @@
+"""A session's events as they are read: filled with what messages, runs and calls say."""
+
+import json
+from collections.abc import Sequence
+from typing import Any  # what JSON holds
+
+from pydantic_ai.messages import ModelResponse
+from sqlalchemy import Connection, select, tuple_
+
+from orchestrator.errors import HistoryUnreadableError
+from orchestrator.events import RecordedEvent
+from orchestrator.store.facts import AT, Place, Said, parts_of, read_event, read_result
+from orchestrator.store.messages import Elsewhere, StoredMessage, read_messages
+from orchestrator.store.tables import EVENT, MESSAGE, RUN, TOOL_CALL, RunRow, SessionRow
+
+
+def load_events(
+    db: Connection, session: SessionRow, *, after: int, limit: int
+) -> list[RecordedEvent]:
+    """Return events of a session whose number is above `after`, in ascending order.
+
+    Raises:
+        HistoryUnreadableError: If one of them cannot be read; it names session and event.
+    """
+    columns = (EVENT.c.seq, EVENT.c.run_pk, EVENT.c.type, EVENT.c.body, EVENT.c.at)
+    of_session = (EVENT.c.session_pk == session.pk, EVENT.c.seq > after)
+    query = select(*columns).where(*of_session).order_by(EVENT.c.seq).limit(limit)
+    rows = (db.execute(query)).all()
+    bodies = [_body(session.id, row.seq, row.body) for row in rows]
+    runs = _runs(db, {row.run_pk for row in rows})
+    parts = _parts(db, session, {body[AT][0] for body in bodies if AT in body})
+    results = _results(
+        db,
+        {
+            (row.run_pk, body["call_id"])
+            for row, body in zip(rows, bodies, strict=True)
+            if row.type == "tool_returned" and "content" not in body and "call_id" in body
+        },
+    )
+    events: list[RecordedEvent] = []
+    for row, body in zip(rows, bodies, strict=True):
+        called = {call: part for (pk, call), part in results.items() if pk == row.run_pk}
+        said = Said(run=runs[row.run_pk], parts=parts, results=called)
+        try:
+            event = read_event(row.type, body, said)
+        except (ValueError, LookupError, TypeError) as error:
+            raise HistoryUnreadableError(session.id, row.seq, what="Event") from error
+        run_id = runs[row.run_pk]["id"]
+        events.append(
+            RecordedEvent(session_id=session.id, seq=row.seq, run_id=run_id, at=row.at, event=event)
+        )
+    return events
+
+
+def fill_outputs(db: Connection, session: SessionRow, runs: Sequence[RunRow]) -> None:
+    """Fill in the answers of runs that are the text of a message."""
+    parts = _parts(db, session, {run.output_seq for run in runs if run.output_seq})
+    for run in runs:
+        if run.output_seq is not None and run.output_part is not None:
+            run.output = parts[run.output_seq, run.output_part].content
+
+
+def _body(session_id: str, seq: int, text: str | None) -> dict[str, Any]:
+    try:
+        body = json.loads(text or "{}")
+    except ValueError as error:
+        raise HistoryUnreadableError(session_id, seq, what="Event") from error
+    if not isinstance(body, dict):
+        raise HistoryUnreadableError(session_id, seq, what="Event")
+    return body
+
+
+def _runs(db: Connection, keys: set[int]) -> dict[int, dict[str, Any]]:
+    columns = (RUN.c.pk, RUN.c.id, RUN.c.agent, RUN.c.model, RUN.c.spec_sha256)
+    query = select(*columns, RUN.c.prompt, RUN.c.inputs).where(RUN.c.pk.in_(keys))
+    return {row.pk: dict(row._mapping) for row in (db.execute(query)).all()}
+
+
+def _parts(db: Connection, session: SessionRow, numbers: set[int]) -> dict[Place, Any]:
+    if not numbers:
+        return {}
+    query = select(MESSAGE.c.seq, MESSAGE.c.run_pk, MESSAGE.c.body).where(
+        MESSAGE.c.session_pk == session.pk, MESSAGE.c.seq.in_(numbers)
+    )
+    parts: dict[Place, Any] = {}
+    for seq, run_pk, body in (db.execute(query)).all():
+        row = StoredMessage(seq, run_pk, "", "response", body, None)
+        messages = read_messages([row], Elsewhere(session.id))
+        parts |= parts_of([m for m in messages if isinstance(m, ModelResponse)], first=seq)
+    return parts
+
+
+def _results(db: Connection, calls: set[tuple[int, str]]) -> dict[tuple[int, str], Any]:
+    if not calls:
+        return {}
+    columns = (TOOL_CALL.c.run_pk, TOOL_CALL.c.call_id)
+    query = select(*columns, TOOL_CALL.c.result).where(tuple_(*columns).in_(calls))
+    found = (db.execute(query)).all()
+    return {(pk, call): read_result(text) for pk, call, text in found if text is not None}

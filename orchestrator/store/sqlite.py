@@ -1,0 +1,137 @@
+"""SQLite: read-only connections for readers, and one that writes, one process at a time.
+
+Before 3.51.3 a write-ahead log could be corrupted by two connections that write or checkpoint at
+one moment. Here one connection of a process writes, and only while the process holds a lock on a
+file beside the database; readers cannot write, so they cannot checkpoint either. That is safe in
+every version.
+
+Source: SQLite's release notes for 3.51.3, "WAL-reset" fault.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar  # Any: DB-API connections have no common type
+from urllib.parse import quote
+
+import aiosqlite
+import anyio
+import anyio.to_thread
+from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from orchestrator.errors import StoreUnavailableError
+
+BUSY_TIMEOUT_S = 30.0
+"""How long a writer waits for another process; theirs are transactions of milliseconds."""
+
+T = TypeVar("T")
+
+
+def reading_engine(file: Path) -> AsyncEngine:
+    """Return an engine for reading, whose connections cannot write."""
+
+    async def connect() -> aiosqlite.Connection:
+        uri = f"file:{quote(str(file.absolute()))}?mode=ro"
+        return await aiosqlite.connect(uri, uri=True, isolation_level=None)
+
+    engine = create_async_engine(
+        "sqlite+aiosqlite://", async_creator=connect, poolclass=AsyncAdaptedQueuePool
+    )
+    _configure(engine.sync_engine, ())
+    event.listen(engine.sync_engine, "begin", _begin("BEGIN"))
+    return engine
+
+
+@dataclass
+class SqliteFile:
+    """A database file, as it is written to: in a thread, under the lock, in one transaction."""
+
+    file: Path
+    _engine: Engine = field(init=False)
+    _lock_fd: int = field(init=False)
+    # One at a time; SQLite's connection is handed from thread to thread.
+    _thread: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+    def __post_init__(self) -> None:
+        make_private(self.file)
+        lock = self.file.with_name(self.file.name + "-lock")
+        self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._engine = create_engine(
+            f"sqlite:///{self.file.absolute()}",
+            poolclass=StaticPool,
+            connect_args={"check_same_thread": False, "isolation_level": None},
+        )
+        _configure(self._engine, ("journal_mode=WAL", "synchronous=FULL"))
+        event.listen(self._engine, "begin", _begin("BEGIN IMMEDIATE"))
+
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run a function in one transaction, on which nothing else writes, and commit it."""
+        return await anyio.to_thread.run_sync(self._transact, work, limiter=self._thread)
+
+    async def close(self) -> None:
+        """Close the connection; the last one of all processes takes the log into the file."""
+        await anyio.to_thread.run_sync(self._close, limiter=self._thread)
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        with self._locked(), self._engine.begin() as connection:
+            return work(connection)
+
+    def _close(self) -> None:
+        try:
+            with self._locked():
+                self._engine.dispose()
+        finally:
+            os.close(self._lock_fd)
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        pause = 0.0005
+        while not self._taken():
+            if time.monotonic() > deadline:
+                raise StoreUnavailableError(
+                    f"The record cannot be written: another process has held it for "
+                    f"{BUSY_TIMEOUT_S:g} s."
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, 0.008)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    def _taken(self) -> bool:
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def make_private(file: Path) -> None:
+    """Make a database that does not exist yet so that only its owner can read it."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.touch(mode=0o600)
+
+
+def _configure(engine: Engine, pragmas: tuple[str, ...]) -> None:
+    pragmas = (f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}", "foreign_keys=ON", *pragmas)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+
+def _begin(statement: str) -> Callable[[Connection], None]:
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+    return begin

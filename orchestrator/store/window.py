@@ -1,0 +1,108 @@
+"""A session's messages as they are read: along its origins, filled with what other rows say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any  # rows of several queries
+
+from pydantic_ai.messages import ModelMessage
+from sqlalchemy import BindParameter, Connection, Select, bindparam, select
+
+from orchestrator.store.messages import IN_LEDGER, Elsewhere, StoredMessage, read_messages
+from orchestrator.store.tables import BLOB, MESSAGE, RUN, SESSION, TOOL_CALL
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Messages that are a session's own: those after `after`, up to `upto`."""
+
+    session_pk: int
+    after: int
+    upto: int
+
+
+def path_to(db: Connection, session_pk: int, upto: int) -> list[Stretch]:
+    """Return where messages 1 to `upto` are, oldest first: in the session and in its origins."""
+    path: list[Stretch] = []
+    at: int | None = session_pk
+    while at is not None:
+        origin_pk, origin_seq = db.execute(_ORIGIN, {"session": at}).one()
+        path.append(Stretch(at, after=origin_seq or 0, upto=upto))
+        at, upto = origin_pk, min(upto, origin_seq or 0)
+    return path[::-1]
+
+
+def load_messages(
+    db: Connection, session_id: str, session_pk: int, *, upto: int, after: int = 0
+) -> list[ModelMessage]:
+    """Return a session's messages above `after` and up to `upto`, in ascending order.
+
+    Raises:
+        HistoryUnreadableError: If one of them cannot be read.
+    """
+    rows = stored_messages(db, path_to(db, session_pk, upto), after=after)
+    return read_messages(rows, elsewhere_of(db, session_id, rows))
+
+
+def stored_messages(
+    db: Connection, path: Sequence[Stretch], *, after: int = 0
+) -> list[StoredMessage]:
+    """Return the rows on a path whose number is above `after`, in ascending order."""
+    rows: list[StoredMessage] = []
+    for stretch in path:
+        if stretch.upto > after:
+            bounds = {"after": max(after, stretch.after), "upto": stretch.upto}
+            found = db.execute(_STRETCH, {"session": stretch.session_pk, **bounds}).all()
+            rows += [StoredMessage(*row) for row in found]
+    return rows
+
+
+def elsewhere_of(db: Connection, session_id: str, rows: Sequence[StoredMessage]) -> Elsewhere:
+    """Return what other rows say of these messages."""
+    runs = sorted({row.run_pk for row in rows if row.kind == "request"})
+    answered = sorted({row.run_pk for row in rows if IN_LEDGER in row.body})
+    blobs = sorted({row.instructions_pk for row in rows if row.instructions_pk is not None})
+    results = _all(db, _RESULTS, answered)
+    return Elsewhere(
+        session_id,
+        prompts=dict(_all(db, _PROMPTS, runs)),
+        results={(pk, call_id): text for pk, call_id, text in results},
+        instructions=dict(_all(db, _BLOBS, blobs)),
+    )
+
+
+def _all(db: Connection, query: Select[Any], keys: Sequence[int]) -> list[Any]:
+    """Return what a query finds by `keys`, in portions: a statement's parameters are limited."""
+    found: list[Any] = []
+    for start in range(0, len(keys), _PORTION):
+        found += db.execute(query, {"keys": keys[start : start + _PORTION]}).all()
+    return found
+
+
+# Statements are made once: to put one together costs more than to run it.
+_PORTION = 500
+_KEYS: BindParameter[int] = bindparam("keys", expanding=True)
+_ORIGIN = select(SESSION.c.origin_pk, SESSION.c.origin_seq).where(
+    SESSION.c.pk == bindparam("session")
+)
+_STRETCH = (
+    select(
+        MESSAGE.c.seq,
+        MESSAGE.c.run_pk,
+        RUN.c.id,
+        MESSAGE.c.kind,
+        MESSAGE.c.body,
+        MESSAGE.c.instructions_pk,
+    )
+    .join(RUN, RUN.c.pk == MESSAGE.c.run_pk)
+    .where(
+        MESSAGE.c.session_pk == bindparam("session"),
+        MESSAGE.c.seq > bindparam("after"),
+        MESSAGE.c.seq <= bindparam("upto"),
+    )
+    .order_by(MESSAGE.c.seq)
+)
+_PROMPTS = select(RUN.c.pk, RUN.c.prompt).where(RUN.c.pk.in_(_KEYS))
+_RESULTS = select(TOOL_CALL.c.run_pk, TOOL_CALL.c.call_id, TOOL_CALL.c.result).where(
+    TOOL_CALL.c.run_pk.in_(_KEYS), TOOL_CALL.c.result.is_not(None)
+)
+_BLOBS = select(BLOB.c.pk, BLOB.c.content).where(BLOB.c.pk.in_(_KEYS))
