@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any  # what columns hold
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, insert, select, update
 
 from orchestrator.errors import LeaseLostError
 from orchestrator.events import Event, ToolCalled, ToolReturned
@@ -22,7 +22,7 @@ from orchestrator.store.tables import (
 )
 from orchestrator.store.writer import Transaction
 
-_MOVE_ON = (
+MOVE_ON = (
     update(SESSION)
     .where(
         SESSION.c.pk == bindparam("session"),
@@ -46,13 +46,22 @@ _ANSWERED = (
 )
 
 
-def append(tx: Transaction, run: ClaimedRun, added: Additions) -> None:
+def append(
+    tx: Transaction, run: ClaimedRun, added: Additions, move_on: Update = MOVE_ON, **columns: Any
+) -> None:
     """Add what has happened in a run, numbered from where the process that holds it stands.
+
+    Args:
+        tx: Where to write.
+        run: The run.
+        added: What to add.
+        move_on: How the session's row moves on.
+        columns: What else `move_on` writes.
 
     Raises:
         LeaseLostError: If the run does not hold the session any more.
     """
-    if not _moved_on(tx, run, added):
+    if not _moved_on(tx, run, added, move_on, columns):
         return
     write_messages(tx, run, added)
     said = _said(run, added)
@@ -76,7 +85,9 @@ def event_row(  # noqa: PLR0913 - the columns of a row
     }
 
 
-def _moved_on(tx: Transaction, run: ClaimedRun, added: Additions) -> bool:
+def _moved_on(
+    tx: Transaction, run: ClaimedRun, added: Additions, move_on: Update, columns: dict[str, Any]
+) -> bool:
     """Move the session's counters on; False if this very addition is on record already."""
     step = {
         "session": run.session_pk,
@@ -86,7 +97,7 @@ def _moved_on(tx: Transaction, run: ClaimedRun, added: Additions) -> bool:
         "to_event": run.event_seq + len(added.events),
         "to_message": run.message_seq + len(added.messages),
     }
-    if tx.connection.execute(_MOVE_ON, step).rowcount == 1:
+    if tx.connection.execute(move_on, step | columns).rowcount == 1:
         return True
     # A commit whose answer was lost, as when the database restarts, and which is tried again.
     where = select(SESSION.c.active_run_pk, SESSION.c.last_event_seq, SESSION.c.last_message_seq)
@@ -119,7 +130,7 @@ def write_messages(tx: Transaction, run: ClaimedRun, added: Additions) -> None:
             message,
             run_id=run.id,
             session_id=run.session_id,
-            prompt=plain(run.draft.prompt),
+            prompt=plain(run.draft.prompt) if seq == run.first_message_seq else None,
             results=results,
         )
         row = {

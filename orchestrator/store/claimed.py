@@ -56,6 +56,8 @@ class ClaimedRun:
     """The number of the session's last event."""
     message_seq: int
     """The number of the session's last message."""
+    first_message_seq: int
+    """The number of the run's first message, which holds its prompt."""
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What the ledger says of the run's calls: their results as messages hold them, by call id."""
     calls: set[str] = field(default_factory=set)

@@ -20,6 +20,9 @@ _RESULT = TypeAdapter(ToolReturnPart)
 IN_LEDGER = "in_ledger"
 """The one key of a part whose whole is in the ledger of calls; its value is the call's id."""
 
+_PROMPTED = '{"parts":[{"in_run":true,'
+"""How the body of a run's first message begins when its prompt is on the run's row."""
+
 
 @dataclass(frozen=True)
 class StoredMessage:
@@ -31,6 +34,8 @@ class StoredMessage:
     kind: str
     body: str
     instructions_pk: int | None
+    prompt: str | None = None
+    """What the run's row says, if the message is the run's first."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,6 @@ class Elsewhere:
     """What other rows say of the messages that are being read."""
 
     session_id: str
-    prompts: Mapping[int, str] = field(default_factory=dict)
-    """By the run's key."""
     results: Mapping[tuple[int, str], str] = field(default_factory=dict)
     """By the run's key and the call's id: JSON of the `ToolReturnPart`."""
     instructions: Mapping[int, bytes] = field(default_factory=dict)
@@ -67,7 +70,7 @@ def message_body(
     *,
     run_id: str,
     session_id: str,
-    prompt: str,
+    prompt: str | None,
     results: Mapping[str, dict[str, Any]],
 ) -> tuple[str, str | None]:
     """Return a message's body for its row, and its instructions if it has any.
@@ -76,7 +79,7 @@ def message_body(
         message: The message.
         run_id: The run whose row it will name.
         session_id: The session whose row it will name.
-        prompt: What the run's row says.
+        prompt: What the run's row says, if the message is the run's first.
         results: What the ledger says of the run's calls, by their ids.
     """
     body: dict[str, Any] = ModelMessagesTypeAdapter.dump_python(
@@ -90,15 +93,19 @@ def message_body(
             own[key] = said
     instructions: str | None = body.pop("instructions", None)
     if message.kind == "request":
-        body["parts"] = [_short(part, prompt, results) for part in body["parts"]]
+        body["parts"] = [_in_ledger(part, results) for part in body["parts"]]
+        if prompt is not None and not own:
+            body["parts"][0] = _in_run(body["parts"][0], prompt)
     return as_json({**own, **body}), instructions
 
 
-def _short(
-    part: dict[str, Any], prompt: str, results: Mapping[str, dict[str, Any]]
-) -> dict[str, Any]:
-    if part["part_kind"] == "user-prompt" and part.get("content") == prompt:
-        return {key: value for key, value in part.items() if key != "content"}
+def _in_run(part: dict[str, Any], prompt: str) -> dict[str, Any]:
+    if part.get("part_kind") != "user-prompt" or part["content"] != prompt:
+        return part
+    return {"in_run": True} | {key: value for key, value in part.items() if key != "content"}
+
+
+def _in_ledger(part: dict[str, Any], results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     if part["part_kind"] == "tool-return" and results.get(part["tool_call_id"]) == part:
         return {IN_LEDGER: part["tool_call_id"]}
     return part
@@ -134,24 +141,25 @@ def _whole(row: StoredMessage, elsewhere: Elsewhere) -> str:
     head = f'"kind":"{row.kind}","run_id":"{row.run_id}","conversation_id":"{elsewhere.session_id}"'
     try:
         if row.instructions_pk is not None:
-            head += (
-                f',"instructions":{as_json(elsewhere.instructions[row.instructions_pk].decode())}'
-            )
-        if row.kind == "response" and row.body.startswith('{"parts":'):
-            # Nothing of a response is elsewhere: no need to take it apart and put it together.
-            return "{" + head + "," + row.body[1:]
-        body = {**json.loads("{" + head + "}"), **json.loads(row.body)}
+            instructions = elsewhere.instructions[row.instructions_pk].decode()
+            head += f',"instructions":{as_json(instructions)}'
+        body = row.body
+        if row.prompt is not None and body.startswith(_PROMPTED):
+            content = '{"parts":[{"content":' + as_json(row.prompt) + ","
+            body = content + body.removeprefix(_PROMPTED)
+        if body.startswith('{"parts":') and IN_LEDGER not in body:
+            # No need to take it apart and to put it together again.
+            return "{" + head + "," + body[1:]
+        fields = {**json.loads("{" + head + "}"), **json.loads(body)}
         if row.kind == "request":
-            body["parts"] = [_long(part, row, elsewhere) for part in body["parts"]]
-        return as_json(body)
+            fields["parts"] = [_from_ledger(part, row, elsewhere) for part in fields["parts"]]
+        return as_json(fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HistoryUnreadableError(elsewhere.session_id, row.seq) from error
 
 
-def _long(part: dict[str, Any], row: StoredMessage, elsewhere: Elsewhere) -> dict[str, Any]:
-    if IN_LEDGER in part:
-        result: dict[str, Any] = json.loads(elsewhere.results[row.run_pk, part[IN_LEDGER]])
-        return result
-    if part["part_kind"] == "user-prompt" and "content" not in part:
-        return {"content": elsewhere.prompts[row.run_pk], **part}
-    return part
+def _from_ledger(part: dict[str, Any], row: StoredMessage, elsewhere: Elsewhere) -> dict[str, Any]:
+    if IN_LEDGER not in part:
+        return part
+    result: dict[str, Any] = json.loads(elsewhere.results[row.run_pk, part[IN_LEDGER]])
+    return result

@@ -12,7 +12,7 @@ from orchestrator.errors import LeaseLostError, NotFoundError, SessionBusyError,
 from orchestrator.events import Event, RunEnded, RunStarted, Usage, UserMessage
 from orchestrator.ids import new_id
 from orchestrator.lifecycle import RunStatus, next_status
-from orchestrator.store.additions import append, event_row
+from orchestrator.store.additions import MOVE_ON, append, event_row
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.facts import Place, Said, parts_of
 from orchestrator.store.messages import Elsewhere, StoredMessage, read_messages
@@ -158,7 +158,7 @@ def _take_from_the_dead(tx: Transaction, session: Claim, run_pk: int) -> Claim:
     if holder.lease_until > datetime.now(UTC):
         raise SessionBusyError(session.session_id, holder.id)
     now = datetime.now(UTC)
-    used = usage_on_record(tx.connection, run_pk)
+    used = usage_on_record(tx.connection, session.session_pk, run_pk)
     text = f"The process of run {holder.id!r} ended without a word."
     ended = RunEnded(
         status=RunStatus.INTERRUPTED, usage=used, error_code="interrupted", error_text=text
@@ -171,11 +171,13 @@ def _take_from_the_dead(tx: Transaction, session: Claim, run_pk: int) -> Claim:
     return replace(session, event_seq=seq, usage=total)
 
 
-def usage_on_record(connection: Connection, run_pk: int) -> Usage:
+def usage_on_record(connection: Connection, session_pk: int, run_pk: int) -> Usage:
     """Return what a run has used as far as its messages tell: its process cannot."""
     bodies = connection.execute(
         select(MESSAGE.c.seq, MESSAGE.c.body).where(
-            MESSAGE.c.run_pk == run_pk, MESSAGE.c.kind == "response"
+            MESSAGE.c.session_pk == session_pk,
+            MESSAGE.c.run_pk == run_pk,
+            MESSAGE.c.kind == "response",
         )
     )
     rows = [
@@ -204,18 +206,15 @@ def end(
         LeaseLostError: If the run does not hold its session any more.
     """
     added = replace(added, events=(*added.events, ended))
-    append(tx, run, added)
+    if session_usage is None:
+        append(tx, run, added, _LEAVE)
+    else:
+        append(tx, run, added, _LEAVE_USED, usage=dump_usage(session_usage))
     now = datetime.now(UTC)
     parts = run.parts | parts_of(added.messages, first=run.message_seq + 1)
     place = Said(parts=parts).place_of("text", ended.output)
     values = _end_of_run(run.id, ended, now, place)
     tx.connection.execute(_END_RUN, {"this": run.pk, **values})
-    session = {"this": run.session_pk, "updated_at": now}
-    if session_usage is None:
-        tx.connection.execute(_LEAVE, session)
-    else:
-        usage = dump_usage(session_usage)
-        tx.connection.execute(_LEAVE_USED, session | {"usage": usage})
 
 
 def _end_of_run(
@@ -282,8 +281,8 @@ def _changing(table: Table, *columns: str) -> Update:
 
 _TAKE = _changing(SESSION, "active_run_pk", "last_event_seq", "updated_at")
 _USED = _changing(SESSION, "usage")
-_LEAVE = _changing(SESSION, "updated_at").values(active_run_pk=None)
-_LEAVE_USED = _changing(SESSION, "updated_at", "usage").values(active_run_pk=None)
+_LEAVE = MOVE_ON.values(active_run_pk=None)
+_LEAVE_USED = _LEAVE.values(usage=bindparam("usage"))
 _RENEW = _changing(RUN, "lease_until").where(RUN.c.status == RunStatus.RUNNING.value)
 _END_RUN = _changing(
     RUN,

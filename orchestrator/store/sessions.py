@@ -73,7 +73,7 @@ class Sessions:
         async with self._reading() as db:
             session = await find_session(db, session_id)
             query = select(RunRow).where(col(RunRow.session_pk) == session.pk)
-            runs = (await db.exec(query.order_by(col(RunRow.started_at), col(RunRow.pk)))).all()
+            runs = (await db.exec(query.order_by(col(RunRow.pk)))).all()
             await (await db.connection()).run_sync(fill_outputs, session, runs)
             return runs
 

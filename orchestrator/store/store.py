@@ -69,6 +69,7 @@ class Store:
             first_seq=claim.event_seq - 1,
             event_seq=claim.event_seq,
             message_seq=claim.message_seq,
+            first_message_seq=claim.message_seq + 1,
         )
 
     @uninterrupted

@@ -15,6 +15,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Dialect,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Numeric,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy import Table as CoreTable
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -134,6 +136,19 @@ class Table(SQLModel):
     )
 
 
+def _where(condition: str) -> dict[str, Any]:
+    """Return how an index leaves rows out, in the words of either database."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+def _of_a_run() -> ForeignKeyConstraint:
+    """Return that a row belongs to a run of its own session.
+
+    It is found from the other end by the session, which the keys of these tables begin with.
+    """
+    return ForeignKeyConstraint(["session_pk", "run_pk"], ["run.session_pk", "run.pk"])
+
+
 class SessionRow(Table, table=True):
     """A conversation: an ordered line of runs."""
 
@@ -143,6 +158,7 @@ class SessionRow(Table, table=True):
         Index("ix_session_owner_updated", "owner", "updated_at"),
         Index("ix_session_owner_root_agent", "owner", "root", "agent", "updated_at"),
         CheckConstraint("(origin_pk IS NULL) = (origin_seq IS NULL)", name="origin"),
+        Index("ix_session_origin_pk", "origin_pk", **_where("origin_pk IS NOT NULL")),
     )
 
     pk: int | None = Field(default=None, primary_key=True, sa_type=Key)
@@ -155,7 +171,7 @@ class SessionRow(Table, table=True):
     state: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     state_version: int = 0
     """Goes up by one with every change of `state`."""
-    origin_pk: int | None = Field(default=None, foreign_key="session.pk", sa_type=Key, index=True)
+    origin_pk: int | None = Field(default=None, foreign_key="session.pk", sa_type=Key)
     """The session that this one was forked from."""
     origin_seq: int | None = None
     """The last message that it shares with its origin; its own ones are numbered from there on."""
@@ -169,6 +185,7 @@ class SessionRow(Table, table=True):
     usage: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     created_at: datetime = Field(default_factory=_now, sa_type=Moment)
     updated_at: datetime = Field(default_factory=_now, sa_type=Moment)
+    """When somebody last turned to it: when its last run began."""
 
 
 class RunRow(Table, table=True):
@@ -177,7 +194,9 @@ class RunRow(Table, table=True):
     __tablename__ = "run"
     __table_args__ = (
         CheckConstraint(f"status IN ({_STATUSES})", name="status"),
-        Index("ix_run_session_started", "session_pk", "started_at"),
+        # The order of the keys is that in which a session's runs began.
+        UniqueConstraint("session_pk", "pk"),
+        Index("ix_run_parent_pk", "parent_pk", **_where("parent_pk IS NOT NULL")),
     )
 
     pk: int | None = Field(default=None, primary_key=True, sa_type=Key)
@@ -218,10 +237,11 @@ class MessageRow(Table, table=True):
     """
 
     __tablename__ = "message"
+    __table_args__ = (_of_a_run(),)
 
-    session_pk: int = Field(foreign_key="session.pk", primary_key=True, sa_type=Key)
+    session_pk: int = Field(primary_key=True, sa_type=Key)
     seq: int = Field(primary_key=True)
-    run_pk: int = Field(foreign_key="run.pk", sa_type=Key, index=True)
+    run_pk: int = Field(sa_type=Key)
     kind: str = Field(max_length=20)
     body: str = Field(sa_type=Text)
     """JSON: the message as Pydantic AI dumps it, without nulls and what other rows say already."""
@@ -233,11 +253,11 @@ class EventRow(Table, table=True):
 
     __tablename__ = "event"
     # Its rows are small, and always read in the order of the key: no second tree for them.
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (_of_a_run(), {"sqlite_with_rowid": False})
 
-    session_pk: int = Field(foreign_key="session.pk", primary_key=True, sa_type=Key)
+    session_pk: int = Field(primary_key=True, sa_type=Key)
     seq: int = Field(primary_key=True)
-    run_pk: int = Field(foreign_key="run.pk", sa_type=Key)
+    run_pk: int = Field(sa_type=Key)
     type: str = Field(max_length=40)
     body: str | None = Field(default=None, sa_type=Text)
     """JSON: the fact's fields, without what other rows say already."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any  # rows of several queries
 
 from pydantic_ai.messages import ModelMessage
-from sqlalchemy import BindParameter, Connection, Select, bindparam, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, case, select
 
 from orchestrator.store.messages import IN_LEDGER, Elsewhere, StoredMessage, read_messages
 from orchestrator.store.tables import BLOB, MESSAGE, RUN, SESSION, TOOL_CALL
@@ -58,13 +58,11 @@ def stored_messages(
 
 def elsewhere_of(db: Connection, session_id: str, rows: Sequence[StoredMessage]) -> Elsewhere:
     """Return what other rows say of these messages."""
-    runs = sorted({row.run_pk for row in rows if row.kind == "request"})
     answered = sorted({row.run_pk for row in rows if IN_LEDGER in row.body})
     blobs = sorted({row.instructions_pk for row in rows if row.instructions_pk is not None})
     results = _all(db, _RESULTS, answered)
     return Elsewhere(
         session_id,
-        prompts=dict(_all(db, _PROMPTS, runs)),
         results={(pk, call_id): text for pk, call_id, text in results},
         instructions=dict(_all(db, _BLOBS, blobs)),
     )
@@ -92,6 +90,7 @@ _STRETCH = (
         MESSAGE.c.kind,
         MESSAGE.c.body,
         MESSAGE.c.instructions_pk,
+        case((MESSAGE.c.seq == RUN.c.first_message_seq, RUN.c.prompt)),
     )
     .join(RUN, RUN.c.pk == MESSAGE.c.run_pk)
     .where(
@@ -101,7 +100,6 @@ _STRETCH = (
     )
     .order_by(MESSAGE.c.seq)
 )
-_PROMPTS = select(RUN.c.pk, RUN.c.prompt).where(RUN.c.pk.in_(_KEYS))
 _RESULTS = select(TOOL_CALL.c.run_pk, TOOL_CALL.c.call_id, TOOL_CALL.c.result).where(
     TOOL_CALL.c.run_pk.in_(_KEYS), TOOL_CALL.c.result.is_not(None)
 )
