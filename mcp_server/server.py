@@ -35,7 +35,7 @@ from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import outgoing, printable_name, quoted, without_host_paths
 from mcp_server.tools.registry import TOOLS
-from mcp_server.tools.tool import Answer, Tool
+from mcp_server.tools.tool import Answer, Changed, Tool
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def create_server(workspace: Workspace) -> Server[Any]:
             _check_calls(next(numbers), workspace)
             tool = _chosen(params.name, workspace)
             arguments = tool.parse(params.arguments or {})
-            return _result(*_contents(await arguments.call(workspace, _caller(context, session))))
+            return _answered(await arguments.call(workspace, _caller(context, session)))
         except Exception as error:  # the edge: `translate` logs what is not ours and hides it
             return translate(error, workspace)
 
@@ -108,7 +108,7 @@ def translate(error: Exception, workspace: Workspace) -> types.CallToolResult:
     if not isinstance(error, _QUOTING):
         message = without_host_paths(message, workspace.root_names)
     if isinstance(error, _FOR_THE_CALLER):
-        return _result(_text(message), is_error=True)
+        return types.CallToolResult(content=[_text(message)], is_error=True)
     if isinstance(error, UnavailableError):
         logger.error("unavailable: %s", error, exc_info=error.__cause__)
         raise MCPError(code=types.INTERNAL_ERROR, message=message) from error
@@ -174,9 +174,14 @@ def _described(tool: Tool) -> types.Tool:
     )
 
 
+def _answered(answer: Answer) -> types.CallToolResult:
+    meta = answer.files.meta if isinstance(answer, Changed) else None
+    return types.CallToolResult(content=_contents(answer), is_error=False, _meta=meta)
+
+
 def _contents(answer: Answer) -> list[types.ContentBlock]:
-    if isinstance(answer, str):
-        return [_text(answer)]
+    if isinstance(answer, str | Changed):
+        return [_text(str(answer))]
     encoded = b64encode(answer.content).decode()
     if answer.mime.startswith("image/"):
         return [
@@ -191,7 +196,3 @@ def _contents(answer: Answer) -> list[types.ContentBlock]:
 
 def _text(text: str) -> types.TextContent:
     return types.TextContent(type="text", text=outgoing(text))
-
-
-def _result(*contents: types.ContentBlock, is_error: bool = False) -> types.CallToolResult:
-    return types.CallToolResult(content=list(contents), is_error=is_error)

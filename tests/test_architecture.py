@@ -13,6 +13,7 @@ LAYERS = {
     "mcp_server": (
         ("errors", "text", "settings"),
         ("fence", "pipes", "wire"),
+        ("changed",),
         ("tools", "callers"),
         ("server", "stdio"),
         ("__main__",),

@@ -12,7 +12,7 @@ from mcp_server.fence.texts.edits import Edit
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import MAX_ANSWER_BYTES, counted, rows_that_fit
 from mcp_server.tools.edit_file import show_changed
-from mcp_server.tools.tool import Tool, ToolArguments
+from mcp_server.tools.tool import Changed, Tool, ToolArguments, make_change
 
 _MAX_EDITS = 200
 _MIN_DIFF_BYTES = 200
@@ -47,7 +47,7 @@ class ApplyEdits(ToolArguments):
             said["edits"] = [_with_path(each, path) for each in edits]
         return said
 
-    async def call(self, workspace: Workspace, caller: Caller) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> str | Changed:
         """Make all edits or none, and show what was changed."""
         edits = tuple(Edit(**each.model_dump()) for each in self.edits)
         request = EditFiles(edits=edits, tool="apply_edits")
@@ -57,7 +57,7 @@ class ApplyEdits(ToolArguments):
 
         if self.dry_run:
             return await workspace.preview(request, show)
-        return await workspace.change(request, caller, show)
+        return await make_change(workspace, request, caller, show)
 
 
 APPLY_EDITS = Tool(

@@ -4,7 +4,7 @@ from mcp_server.fence.changes import moving
 from mcp_server.fence.changes.change import Caller, Kind, Outcome
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_name
-from mcp_server.tools.tool import Tool, ToolArguments
+from mcp_server.tools.tool import Changed, Tool, ToolArguments, make_change
 
 
 class DeletePath(ToolArguments):
@@ -15,10 +15,10 @@ class DeletePath(ToolArguments):
     recursive: bool = False
     """Delete a directory with all that it holds."""
 
-    async def call(self, workspace: Workspace, caller: Caller) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> Changed:
         """Delete and say what is gone."""
         request = moving.DeletePath(path=self.path, recursive=self.recursive)
-        return await workspace.change(request, caller, show_deleted)
+        return await make_change(workspace, request, caller, show_deleted)
 
 
 DELETE_PATH = Tool(

@@ -9,7 +9,7 @@ from mcp_server.fence.texts.diffs import MAX_DIFF_BYTES, diff
 from mcp_server.fence.texts.edits import Edit, count
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import counted, printable_name
-from mcp_server.tools.tool import Tool, ToolArguments
+from mcp_server.tools.tool import Changed, Tool, ToolArguments, make_change
 
 
 class EditFile(ToolArguments):
@@ -26,7 +26,7 @@ class EditFile(ToolArguments):
     expected_hash: str | SkipJsonSchema[None] = None
     """Edit only if the file still has this sha256, as read_file shows it."""
 
-    async def call(self, workspace: Workspace, caller: Caller) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> Changed:
         """Edit the file and show what was changed."""
         edit = Edit(
             path=self.path,
@@ -42,7 +42,7 @@ class EditFile(ToolArguments):
             return show_changed(change, counted(times, "replacement"))
 
         request = EditFiles(edits=(edit,), expected_hash=self.expected_hash)
-        return await workspace.change(request, caller, show_edited)
+        return await make_change(workspace, request, caller, show_edited)
 
 
 EDIT_FILE = Tool(

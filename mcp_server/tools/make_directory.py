@@ -4,7 +4,7 @@ from mcp_server.fence.changes import moving
 from mcp_server.fence.changes.change import Caller, Outcome
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import printable_name, shown
-from mcp_server.tools.tool import Tool, ToolArguments
+from mcp_server.tools.tool import Changed, Tool, ToolArguments, make_change
 
 
 class MakeDirectory(ToolArguments):
@@ -13,10 +13,10 @@ class MakeDirectory(ToolArguments):
     path: str
     """Directory to make, relative to the workspace root. Missing ones above it are made too."""
 
-    async def call(self, workspace: Workspace, caller: Caller) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> Changed:
         """Make the directory and say so."""
         request = moving.MakeDirectory(path=self.path)
-        return await workspace.change(request, caller, self._show)
+        return await make_change(workspace, request, caller, self._show)
 
     def _show(self, outcome: Outcome) -> str:
         if not outcome.changes:

@@ -4,7 +4,7 @@ from mcp_server.fence.changes import moving
 from mcp_server.fence.changes.change import Caller, Outcome
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import printable_name
-from mcp_server.tools.tool import Tool, ToolArguments
+from mcp_server.tools.tool import Changed, Tool, ToolArguments, make_change
 
 
 class MovePath(ToolArguments):
@@ -15,10 +15,10 @@ class MovePath(ToolArguments):
     destination: str
     """Its whole new path. Missing directories above it are made."""
 
-    async def call(self, workspace: Workspace, caller: Caller) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> Changed:
         """Move and say what was done."""
         request = moving.MovePath(source=self.source, destination=self.destination)
-        return await workspace.change(request, caller, show_moved)
+        return await make_change(workspace, request, caller, show_moved)
 
 
 MOVE_PATH = Tool(

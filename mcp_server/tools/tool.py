@@ -3,7 +3,7 @@
 import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from reprlib import Repr
@@ -12,8 +12,10 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
+from mcp_server.changed import ChangedFiles, changed_files
 from mcp_server.errors import InvalidInputError
-from mcp_server.fence.changes.change import Caller
+from mcp_server.fence.changes.change import Caller, Outcome
+from mcp_server.fence.changes.changer import ChangeRequest
 from mcp_server.fence.grant import ToolName
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import quoted
@@ -66,7 +68,18 @@ class Media:
     content: bytes = field(repr=False)
 
 
-Answer = str | Media
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a model reads of a change, and what the program is told that called."""
+
+    text: str
+    files: ChangedFiles
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Answer = str | Media | Changed
 """What a call gives."""
 
 
@@ -178,6 +191,22 @@ class Tool:
         given = quoted(value) if isinstance(value, str) else _SHORT.repr(value)
         shown = given if len(given) <= _SHOWN_CHARS else given[:_SHOWN_CHARS] + "…"
         return f"Argument {what} of tool {self.name!r} is {shown}: {fault['msg']}."
+
+
+async def make_change(
+    workspace: Workspace, request: ChangeRequest, caller: Caller, show: Callable[[Outcome], str]
+) -> Changed:
+    """Do what is asked, or nothing, and return what `show` says of it, with what was changed.
+
+    Raises:
+        ServerError: whatever `Workspace.change` raises.
+    """
+    grant = workspace.grant
+    return await workspace.change(
+        request,
+        caller,
+        lambda outcome: Changed(show(outcome), changed_files(outcome, grant)),
+    )
 
 
 def _in_item(index: int, name: str) -> str:

@@ -7,7 +7,7 @@ from mcp_server.fence.changes.change import Caller, Outcome
 from mcp_server.fence.texts.content import decode
 from mcp_server.fence.workspace import Workspace
 from mcp_server.text import count_lines, counted, printable_name
-from mcp_server.tools.tool import Tool, ToolArguments
+from mcp_server.tools.tool import Changed, Tool, ToolArguments, make_change
 
 
 class WriteFile(ToolArguments):
@@ -20,12 +20,12 @@ class WriteFile(ToolArguments):
     expected_hash: str | SkipJsonSchema[None] = None
     """Replace the file only if it still has this sha256, as read_file shows it."""
 
-    async def call(self, workspace: Workspace, caller: Caller) -> str:
+    async def call(self, workspace: Workspace, caller: Caller) -> Changed:
         """Write the file and say what was done."""
         request = writing.WriteFile(
             path=self.path, text=self.content, expected_hash=self.expected_hash
         )
-        return await workspace.change(request, caller, show_written)
+        return await make_change(workspace, request, caller, show_written)
 
 
 WRITE_FILE = Tool(

@@ -24,6 +24,7 @@ from mcp_server.fence.reading.seen import Seen
 from mcp_server.fence.workspace import Workspace
 from mcp_server.settings import JournalSettings
 from mcp_server.tools.registry import TOOLS
+from mcp_server.tools.tool import Media
 
 SECRET = "the secret outside"
 
@@ -141,5 +142,5 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
 async def call(workspace: Workspace, name: ToolName, **arguments: object) -> str:
     """Call a tool and return its answer, which is text."""
     answer = await TOOLS[name].parse(arguments).call(workspace, Caller())
-    assert isinstance(answer, str)
-    return answer
+    assert not isinstance(answer, Media)
+    return str(answer)

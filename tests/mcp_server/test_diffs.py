@@ -3,10 +3,17 @@
 import difflib
 import random
 import time
+from collections import Counter
 
 import pytest
 
-from mcp_server.fence.texts.diffs import MAX_DIFF_BYTES, common_end, common_start, diff
+from mcp_server.fence.texts.diffs import (
+    MAX_DIFF_BYTES,
+    changed_lines,
+    common_end,
+    common_start,
+    diff,
+)
 
 TEN = "".join(f"line {number}\n" for number in range(1, 11))
 
@@ -132,3 +139,23 @@ def test_a_large_file_takes_no_time_worth_naming() -> None:
         assert time.process_time() - started < 3
         assert says in shown
         assert len(shown) < 5000
+
+
+def test_lines_that_have_come_and_gone_are_counted_wherever_they_are() -> None:
+    maker = random.Random(7)
+    for _ in range(2000):
+        old, new = ([maker.choice("abcd") for _ in range(maker.randrange(9))] for _ in range(2))
+        before, after = ("\n".join(lines) + maker.choice(["", "\n"]) for lines in (old, new))
+        held, holds = (Counter(text.splitlines(keepends=True)) for text in (before, after))
+        come, gone = (holds - held).total(), (held - holds).total()
+        assert changed_lines(before, after) == (come, gone), (before, after)
+
+
+def test_lines_are_counted_in_no_more_time_than_it_takes_to_read_them() -> None:
+    """Aligned, these took seconds; a write of any size is told."""
+    lines = [f"line {number % 997}\n" for number in range(200_000)]
+    before = "".join(lines)
+    random.Random(7).shuffle(lines)
+    start = time.perf_counter()
+    assert changed_lines(before, "".join(lines) + "more\n") == (1, 0)
+    assert time.perf_counter() - start < 2

@@ -80,3 +80,5 @@ class Outcome:
     """What the journal calls it; 0 for a dry run."""
     is_applied: bool = True
     """False for a dry run."""
+    is_undone: bool = False
+    """Whether the earlier call, which this one repeats, has been taken back since."""

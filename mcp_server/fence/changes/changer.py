@@ -150,7 +150,7 @@ class Changer:
                 self._gate.check_writable(change.moved_to, change.moved_to)
             if quotes:
                 self._gate.check_readable(change.path, change.path)
-        return Outcome(done.changes, done.number)
+        return Outcome(done.changes, done.number, is_undone=done.undone_by is not None)
 
     def _do(self, call: Call, undone: Sequence[int] = ()) -> int:
         number = self._journal.begin(call, undone)
