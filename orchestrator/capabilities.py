@@ -9,6 +9,7 @@ metadata: `Agent.from_file` without these classes refuses the file by name.
 """
 
 import hashlib
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
@@ -18,15 +19,17 @@ from typing import Any, ClassVar  # Any: a capability serves agents with deps of
 
 from pydantic_ai import RunContext, RunUsage, UsageLimitExceeded
 from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.mcp import CallToolFunc, MCPToolset, ToolResult
-from pydantic_ai.messages import ModelResponse
+from pydantic_ai.mcp import CallToolFunc, MCPToolset
+from pydantic_ai.messages import ModelResponse, ToolReturn
 from pydantic_ai.models import ModelRequestContext
 
 from mcp_server.callers import meta_of
+from mcp_server.changed import ChangedFiles
 from mcp_server.errors import InvalidInputError
 from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import Grant
-from orchestrator.connections import StdioConnection, WorkspaceConnection
+from orchestrator.connections import MetaClient, StdioConnection, WorkspaceConnection, hearing
+from orchestrator.events import FileChanged
 
 START_TIMEOUT_S = 60.0
 """A server process needs about a second; a busy machine gets a minute before it counts as dead."""
@@ -77,21 +80,34 @@ class WorkspaceTools(AbstractCapability[Any]):
     @cached_property
     def _toolset(self) -> MCPToolset[Any]:
         connection = self.connection or StdioConnection(Path.cwd())
-        return MCPToolset(
+        client = MetaClient(
             connection.transport(self.grant),
+            init_timeout=START_TIMEOUT_S,
+            timeout=CALL_TIMEOUT_S,
+        )
+        return MCPToolset(
+            client,
             id="workspace",
             # The model reads an error and goes on. The default counts it as a retry, and the second
             # "no such file" would end the run.
             tool_error_behavior="failed",
             process_tool_call=_call_by_name,
-            init_timeout=START_TIMEOUT_S,
-            read_timeout=CALL_TIMEOUT_S,
         )
+
+
+@dataclass(frozen=True)
+class FilesChanged:
+    """What a call has changed: the metadata of its result, which no model is sent.
+
+    Only the workspace's toolset makes one; what another server says of itself stays text.
+    """
+
+    files: tuple[FileChanged, ...]
 
 
 async def _call_by_name(
     ctx: RunContext[Any], call: CallToolFunc, tool: str, arguments: dict[str, Any]
-) -> ToolResult:
+) -> Any:  # a ToolReturn is taken too, although `ToolResult` leaves it out
     """Make a call, and say who makes it: the server's journal keeps that of what it changes."""
     caller = Caller(
         actor=(ctx.agent.name if ctx.agent else None) or "",
@@ -99,7 +115,19 @@ async def _call_by_name(
         run=ctx.run_id or "",
         key=_key(ctx),
     )
-    return await call(tool, arguments, metadata=meta_of(caller))
+    with hearing() as meta:
+        result = await call(tool, arguments, metadata=meta_of(caller))
+    files = _told_in(meta, ctx.tool_call_id or "")
+    return ToolReturn(result, metadata=FilesChanged(files)) if files else result
+
+
+def _told_in(meta: Mapping[str, Any], call_id: str) -> tuple[FileChanged, ...]:
+    changed = ChangedFiles.from_meta(meta)
+    last = len(changed.files) - 1
+    return tuple(
+        FileChanged(call_id=call_id, more=changed.more if at == last else 0, **dict(file))
+        for at, file in enumerate(changed.files)
+    )
 
 
 def _key(ctx: RunContext[Any]) -> str | None:

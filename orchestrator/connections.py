@@ -4,15 +4,20 @@ Grant and confinement are the same in both. The subprocess is the default: it is
 The one in process is for services, tests and embedding.
 """
 
+import datetime
 import os
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Unpack
+from typing import Any, Protocol, Unpack  # Any: JSON as it goes and comes
 
 import anyio
+import mcp_types
+from fastmcp.client import Client
+from fastmcp.client.progress import ProgressHandler
 from fastmcp.client.transports import ClientTransport, StdioTransport
 from fastmcp.client.transports.base import SessionKwargs, TransportOptions
 from mcp import ClientSession
@@ -95,6 +100,43 @@ class InProcessConnection(_Place):
     def transport(self, grant: Grant) -> ClientTransport:
         """Return a transport that opens the workspace when it connects."""
         return _MemoryTransport(self.root, self._narrowed(grant), self._journal())
+
+
+_Meta = dict[str, Any]
+_heard: ContextVar[_Meta | None] = ContextVar("heard", default=None)
+
+
+@contextmanager
+def hearing() -> Iterator[Mapping[str, Any]]:
+    """Give what the `_meta` says of the results that a `MetaClient` gets meanwhile, in this task.
+
+    Pydantic AI hands on the content of a result alone.
+    """
+    heard: _Meta = {}
+    token = _heard.set(heard)
+    try:
+        yield heard
+    finally:
+        _heard.reset(token)
+
+
+class MetaClient(Client[ClientTransport]):
+    """A client that lets whoever is `hearing` know what a result's `_meta` says."""
+
+    async def call_tool_mcp(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        progress_handler: ProgressHandler | None = None,
+        timeout: datetime.timedelta | float | int | None = None,
+        meta: _Meta | None = None,
+    ) -> mcp_types.CallToolResult:
+        """Call a tool, as every `Client` does."""
+        result = await super().call_tool_mcp(name, arguments, progress_handler, timeout, meta)
+        heard = _heard.get()
+        if heard is not None:
+            heard.update(result.meta or {})
+        return result
 
 
 class _MemoryTransport(ClientTransport):

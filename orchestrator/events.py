@@ -86,6 +86,28 @@ class ToolReturned(_Fact):
     """The beginning of the result; the whole is in the message that the model was sent."""
 
 
+class FileChanged(_Fact):
+    """A call has changed a file; it comes directly after the `ToolReturned` of that call.
+
+    There is one for each file or link, and for a directory that was made, moved or deleted by name;
+    the server that made the change has told so. A call that failed has changed nothing.
+    """
+
+    type: Literal["file_changed"] = "file_changed"
+    call_id: str
+    path: str
+    """Relative to the root, where it is now; a directory's ends in a slash, unless it was moved."""
+    kind: Literal["created", "modified", "deleted", "moved"]
+    moved_from: str | None = None
+    """Where it was before, with all below it."""
+    added: int | None = None
+    """Lines that have come; None if they were not counted, as of what is no text."""
+    removed: int | None = None
+    """Lines that have gone. A line that has only moved counts as neither."""
+    more: int = 0
+    """Files that the call has changed too and that have no event: on the last of its events."""
+
+
 class AgentMessage(_Fact):
     """Text that the model has finished writing, beside tool calls or as its answer."""
 
@@ -111,6 +133,7 @@ Event = Annotated[
     | ThinkingDelta
     | ToolCalled
     | ToolReturned
+    | FileChanged
     | AgentMessage
     | RunEnded,
     Field(discriminator="type"),

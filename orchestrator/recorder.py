@@ -28,15 +28,18 @@ from pydantic_ai.messages import (
     ThinkingPart,
     ThinkingPartDelta,
     ToolCallPart,
+    ToolReturn,
     ToolReturnPart,
 )
 from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.output import OutputContext
 from pydantic_ai.tools import ToolDefinition
 
+from orchestrator.capabilities import FilesChanged
 from orchestrator.events import (
     AgentMessage,
     Event,
+    FileChanged,
     RunEnded,
     TextDelta,
     ThinkingDelta,
@@ -75,6 +78,7 @@ class Recorder(AbstractCapability[Any]):
         """Whether a part of the response that is being written is on record."""
         self._events: list[Event] = []
         self._results: list[ToolReturnPart] = []
+        self._changed: dict[str, list[FileChanged]] = {}  # by the ids of calls under way
         self._flushed_at = time.monotonic()
         self._turn = anyio.Lock()
 
@@ -143,6 +147,21 @@ class Recorder(AbstractCapability[Any]):
         await self.flush()
         return args
 
+    async def after_tool_execute(
+        self,
+        ctx: RunContext[Any],
+        *,
+        call: ToolCallPart,
+        tool_def: ToolDefinition,
+        args: dict[str, Any],
+        result: Any,
+    ) -> Any:
+        """Take what the workspace tells of a change: events have it, so no message needs to."""
+        if not isinstance(result, ToolReturn) or not isinstance(result.metadata, FilesChanged):
+            return result
+        self._changed.setdefault(call.tool_call_id, []).extend(result.metadata.files)
+        return result.return_value
+
     async def on_event(self, ctx: RunContext[Any], *, event: AgentStreamEvent) -> None:
         """Take note of what can be seen of the run."""
         match event:
@@ -159,6 +178,7 @@ class Recorder(AbstractCapability[Any]):
             case FunctionToolResultEvent(part=part):
                 self._note(_returned(part))
                 self._results.append(part)
+                self._events += self._changed.pop(part.tool_call_id, ())
                 await self.flush()
             case _:
                 pass

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from orchestrator.cli.terminal import in_words, is_terminal, one_line, printable, stderr, write
 from orchestrator.events import (
+    AgentMessage,
     Event,
+    FileChanged,
     RunEnded,
     RunStarted,
     TextDelta,
@@ -29,24 +31,34 @@ class Progress:
         self._live = is_terminal(sys.stdout) if live is None else live
         self._in_text = False
         self._has_ended = False
+        self._text = ""
+        """What was written since a tool was last called, as it was printed."""
+        self._unsettled = ""
+        """What was written of a message that is not whole yet."""
 
     def show(self, event: Event) -> None:
         """Show one event."""
         self._has_ended |= isinstance(event, RunEnded)
         if isinstance(event, TextDelta):
-            if self._live:
-                write(event.content)
-                self._in_text = True
+            self._write(event.content)
             return
+        if isinstance(event, AgentMessage):
+            # What came fast was not written piece by piece: all of it, or its end.
+            self._write(event.content.removeprefix(self._unsettled))
+            self._unsettled = ""
+        elif isinstance(event, ToolCalled):
+            self._text = self._unsettled = ""
         self._end_text()
         line = describe(event)
         if line is not None:
             stderr.print(line)
 
     def answer(self, output: JsonValue) -> None:
-        """Print the answer, unless it was shown while it was written."""
+        """Print the answer, unless it is what was written last."""
         self._end_text()
-        if not self._live or not isinstance(output, str):
+        # As it is printed: what no database takes stands in events as it is printed, too.
+        was_written = isinstance(output, str) and self._text.endswith(printable(output))
+        if not (self._live and was_written):
             write(as_text(output) + "\n")
 
     def leave(self, last_event: RunEnded | None, session_id: str) -> None:
@@ -54,6 +66,13 @@ class Progress:
         if last_event is not None and not self._has_ended:
             self.show(last_event)
         stderr.print(f"session {session_id}  (workyard sessions show {session_id})")
+
+    def _write(self, text: str) -> None:
+        if self._live and text:
+            write(text)
+            self._in_text = True
+            self._text += printable(text)
+            self._unsettled += text
 
     def _end_text(self) -> None:
         if self._in_text:
@@ -74,10 +93,26 @@ def describe(event: Event) -> Text | None:
             failed = event.outcome != "success"
             first = one_line(event.content.partition("\n")[0] if not failed else event.content)
             return _line(f"  {'✗' if failed else '↳'} {first}", "red" if failed else "dim")
+        case FileChanged():
+            return _line(f"  ± {_change(event)}", "dim")
         case RunEnded():
             return _line(f"{event.status}: {in_words(event.usage)}", "bold")
         case _:
             return None
+
+
+def _change(event: FileChanged) -> str:
+    path = one_line(event.path, 200)
+    parts = [f"{one_line(event.moved_from, 200)} → {path}" if event.moved_from else path]
+    if event.kind in ("created", "deleted"):
+        parts.append(event.kind)
+    if event.added:
+        parts.append(f"+{event.added:,}")
+    if event.removed:
+        parts.append(f"-{event.removed:,}")
+    if event.more:
+        parts.append(f"and {event.more:,} more")
+    return " ".join(parts)
 
 
 def _line(text: str, style: str) -> Text:

@@ -15,7 +15,17 @@ from orchestrator.cli.exits import exit_code
 from orchestrator.cli.progress import Progress, describe
 from orchestrator.cli.terminal import one_line, printable
 from orchestrator.errors import OrchestratorError
-from orchestrator.events import Event, RunEnded, TextDelta, ToolCalled, ToolReturned, Usage
+from orchestrator.events import (
+    AgentMessage,
+    Event,
+    FileChanged,
+    RunEnded,
+    TextDelta,
+    ThinkingDelta,
+    ToolCalled,
+    ToolReturned,
+    Usage,
+)
 from orchestrator.lifecycle import RunStatus
 from orchestrator.settings import load_settings
 from tests.wire.environment import environment
@@ -199,12 +209,80 @@ def test_text_appears_while_it_is_written_on_a_terminal(capsys: pytest.CaptureFi
 
     live.show(TextDelta(content="So "))
     first = capsys.readouterr().out
+    live.show(TextDelta(content="it is."))
+    live.show(AgentMessage(content="So it is."))
     live.answer("So it is.")
+    second = capsys.readouterr().out
     plain.show(TextDelta(content="So "))
+    plain.show(AgentMessage(content="So it is."))
     plain.answer("So it is.")
 
-    assert first == "So "
-    assert capsys.readouterr().out == "\nSo it is.\n"
+    assert (first, second) == ("So ", "it is.\n")
+    assert capsys.readouterr().out == "So it is.\n"
+
+
+CALL = ToolCalled(call_id="c", tool="grep", arguments={})
+WAYS_TO_AN_ANSWER: dict[str, tuple[list[Event], str]] = {
+    "no pieces": ([AgentMessage(content="So.")], "So.\n"),
+    "all in pieces": ([TextDelta(content="So."), AgentMessage(content="So.")], "So.\n"),
+    "its end in no piece": ([TextDelta(content="S"), AgentMessage(content="So.")], "So.\n"),
+    "in two parts": ([AgentMessage(content="S"), AgentMessage(content="o.")], "S\no.\n"),
+    "after thoughts": ([ThinkingDelta(content="S?"), AgentMessage(content="So.")], "So.\n"),
+    "after text beside a call": (
+        [TextDelta(content="S"), AgentMessage(content="So"), CALL, AgentMessage(content="So.")],
+        "So\nSo.\n",
+    ),
+    "said before, but not as the answer": ([AgentMessage(content="So."), CALL], "So.\nSo.\n"),
+    "after one that was refused": (
+        [AgentMessage(content="No."), AgentMessage(content="So.")],
+        "No.\nSo.\n",
+    ),
+    "by a tool, with no text": ([CALL], "So.\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("events", "printed"), WAYS_TO_AN_ANSWER.values(), ids=WAYS_TO_AN_ANSWER.keys()
+)
+def test_answer_appears_on_a_terminal_once_however_it_comes(
+    events: list[Event], printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = Progress(live=True)
+
+    for event in (*events, RunEnded(status=RunStatus.SUCCEEDED, output="So.")):
+        live.show(event)
+    live.answer("So.")
+
+    assert capsys.readouterr().out == printed
+
+
+def test_answer_that_no_database_takes_appears_once_too(capsys: pytest.CaptureFixture[str]) -> None:
+    live = Progress(live=True)
+
+    live.show(AgentMessage(content="a \\ud800 \\x00 b"))
+    live.answer("a \ud800 \0 b")
+
+    assert capsys.readouterr().out == "a \\ud800 \\x00 b\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"kind": "modified", "added": 3, "removed": 1}, "  ± src/a.py +3 -1"),
+        ({"kind": "modified", "added": 0, "removed": 0}, "  ± src/a.py"),
+        ({"kind": "modified"}, "  ± src/a.py"),
+        ({"kind": "created", "added": 1200, "removed": 0}, "  ± src/a.py created +1,200"),
+        ({"kind": "deleted", "removed": 8}, "  ± src/a.py deleted -8"),
+        ({"kind": "moved", "moved_from": "b.py"}, "  ± b.py → src/a.py"),
+        ({"kind": "deleted", "more": 9900}, "  ± src/a.py deleted and 9,900 more"),
+        ({"kind": "modified", "path": "two\nlines", "added": 1}, "  ± two lines +1"),
+    ],
+)
+def test_changed_file_is_a_line(change: dict[str, object], line: str) -> None:
+    described = describe(FileChanged.model_validate({"call_id": "c", "path": "src/a.py", **change}))
+
+    assert described is not None
+    assert described.plain == line
 
 
 def test_structured_answer_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,6 +299,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\u009b1m\udc80\u202eevil\u2066"
     [
         ToolCalled(call_id="c", tool="grep\x1b[1m", arguments={"pattern": HOSTILE}),
         ToolReturned(call_id="c", tool="grep", outcome="failed", content=HOSTILE),
+        FileChanged(call_id="c", path=HOSTILE, kind="moved", moved_from=HOSTILE),
     ],
 )
 def test_nothing_from_a_model_or_a_file_steers_the_terminal(event: Event) -> None:

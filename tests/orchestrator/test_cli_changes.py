@@ -64,6 +64,30 @@ def test_run_of_the_command_line_is_listed_and_undone_by_its_ids(
     assert not (project / "docs" / "a.md").exists()
 
 
+def test_changed_files_are_shown_with_the_session_below_the_call(run: RunResult) -> None:
+    lines = workyard("sessions", "show", run.session_id).stdout.splitlines()
+
+    assert lines[lines.index("  ± docs/new/a.md created +1") - 1].startswith("  ↳ Created docs/new")
+    assert lines[lines.index("  ± README.md +1 -3") - 1].startswith("  ↳ Replaced README.md")
+
+
+def test_changed_files_are_shown_while_an_agent_works(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script: list[Answer] = [
+        Call("write_file", {"path": "docs/a.md", "content": "new"}),
+        Say("Done."),
+    ]
+    with models.override_allow_model_requests(True), serving(Wire(script)) as url:
+        for name, value in environment("openai-chat", url).items():
+            monkeypatch.setenv(name, value)
+        place = ("--root", str(project), "--model", "openai-chat:m")
+        done = workyard("run", "doc_writer", "go", *place)
+
+    assert done.stdout == "Done.\n"
+    assert "  ± docs/a.md created +1\n" in done.stderr
+
+
 def test_changes_are_a_line_each_the_newest_first(run: RunResult) -> None:
     first, second = workyard("changes").stdout.splitlines()
 
