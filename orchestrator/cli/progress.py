@@ -34,7 +34,7 @@ class Progress:
         self._text = ""
         """What was written since a tool was last called, as it was printed."""
         self._unsettled = ""
-        """What was written of a message that is not whole yet."""
+        """What was written of messages that are not whole yet."""
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -43,9 +43,7 @@ class Progress:
             self._write(event.content)
             return
         if isinstance(event, AgentMessage):
-            # What came fast was not written piece by piece: all of it, or its end.
-            self._write(event.content.removeprefix(self._unsettled))
-            self._unsettled = ""
+            self._settle(event.content)
         elif isinstance(event, ToolCalled):
             self._text = self._unsettled = ""
         self._end_text()
@@ -66,6 +64,14 @@ class Progress:
         if last_event is not None and not self._has_ended:
             self.show(last_event)
         stderr.print(f"session {session_id}  (workyard sessions show {session_id})")
+
+    def _settle(self, message: str) -> None:
+        """Write what is not written yet of a message: what came fast did not come in pieces."""
+        if self._unsettled.startswith(message):
+            self._unsettled = self._unsettled.removeprefix(message)
+            return
+        self._write(message.removeprefix(self._unsettled))
+        self._unsettled = ""
 
     def _write(self, text: str) -> None:
         if self._live and text:

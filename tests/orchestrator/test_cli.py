@@ -227,6 +227,10 @@ WAYS_TO_AN_ANSWER: dict[str, tuple[list[Event], str]] = {
     "all in pieces": ([TextDelta(content="So."), AgentMessage(content="So.")], "So.\n"),
     "its end in no piece": ([TextDelta(content="S"), AgentMessage(content="So.")], "So.\n"),
     "in two parts": ([AgentMessage(content="S"), AgentMessage(content="o.")], "S\no.\n"),
+    "in pieces of two parts": (
+        [TextDelta(content="So."), AgentMessage(content="S"), AgentMessage(content="o.")],
+        "So.\n",
+    ),
     "after thoughts": ([ThinkingDelta(content="S?"), AgentMessage(content="So.")], "So.\n"),
     "after text beside a call": (
         [TextDelta(content="S"), AgentMessage(content="So"), CALL, AgentMessage(content="So.")],
