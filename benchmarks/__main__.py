@@ -2,16 +2,18 @@
 
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import cli, grep, machine, overhead, reference, server
+from benchmarks import cli, grep, machine, overhead, record, reference, server
 
-BENCHMARKS = {
+BENCHMARKS: Mapping[str, Callable[[Path], None]] = {
     "overhead": overhead.run,
     "reference": reference.run,
     "grep": grep.run,
     "server": server.run,
     "cli": cli.run,
+    "record": record.run,
 }
 
 

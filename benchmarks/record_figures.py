@@ -1,0 +1,172 @@
+"""What was measured of the record and its peers, as tables, and whether the goals are met."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.measure import Samples, print_table
+from benchmarks.peers import SQLALCHEMY_SESSION
+from benchmarks.ring import OURS, Answer
+
+_KB, _MB = 1e-3, 1e-6
+
+Row = tuple[str, ...]
+
+
+@dataclass
+class Figures:
+    """All figures, by the name of the store."""
+
+    turns: int
+    """How many the long session has."""
+    names: Sequence[str] = ()
+    fallen: Mapping[str, str] = field(default_factory=dict)
+    append_few: Samples = field(default_factory=Samples)
+    append_some: Samples = field(default_factory=Samples)
+    append_many: Samples = field(default_factory=Samples)
+    """Milliseconds of a turn."""
+    whole: Samples = field(default_factory=Samples)
+    """Milliseconds of a late turn, with loading what was said before it."""
+    written_few: Samples = field(default_factory=Samples)
+    written_many: Samples = field(default_factory=Samples)
+    """Bytes that a turn passes to write()."""
+    stored: Samples = field(default_factory=Samples)
+    """Bytes of the database with the long session alone."""
+    loads: Samples = field(default_factory=Samples)
+    """Milliseconds."""
+    kinds: dict[str, str] = field(default_factory=dict)
+    """What is loaded: the name of a class."""
+    rates: Samples = field(default_factory=Samples)
+    """Turns a second."""
+    talks: dict[str, Answer] = field(default_factory=dict)
+    rivals: dict[str, Answer] = field(default_factory=dict)
+    heavy_bytes: int = 0
+    floor_bytes: int = 0
+
+    def print(self) -> None:
+        """Print all tables."""
+        last = f"turn {self.turns:,}"
+        self._print(
+            ("append a turn, ms", "turn 10", "turn 100", last, "ratio", "with its load", "ratio"),
+            self._appended,
+        )
+        self._print(
+            ("disk", "KB written, turn 10", last, "ratio", f"MB after {last}", "ratio"),
+            self._on_disk,
+        )
+        self._print((f"load {self.turns:,} turns", "ms", "ratio", "as"), self._loaded)
+        self._print(
+            ("many sessions at once", "turns/s", "ratio", "p99 ms", "turns lost", "left wrong"),
+            self._talked,
+        )
+        self._print(
+            ("two turns of one session", "refused in time", "answers lost", "left wrong"),
+            self._competed,
+        )
+        print_table(("goal of the record", "measured", "met"), self._goals())
+
+    def _print(self, columns: Row, of_store: Callable[[str], Row]) -> None:
+        """Print a table with a row for each store; one that has fallen says why."""
+        rows: list[Row] = []
+        for name in self.names:
+            if name in self.fallen:
+                rows.append((f"{name}: {self.fallen[name]}", *("-" for _ in columns[1:])))
+            else:
+                rows.append((name, *of_store(name)))
+        print_table(columns, rows)
+
+    def _appended(self, name: str) -> Row:
+        return (
+            self.append_few.of(name),
+            self.append_some.of(name),
+            self.append_many.of(name),
+            self.append_many.ratio(name, OURS),
+            self.whole.of(name),
+            self.whole.ratio(name, OURS),
+        )
+
+    def _on_disk(self, name: str) -> Row:
+        return (
+            self.written_few.median(name, scale=_KB),
+            self.written_many.median(name, scale=_KB),
+            _times(self.written_many, name),
+            self.stored.median(name, scale=_MB, digits=1),
+            _times(self.stored, name),
+        )
+
+    def _loaded(self, name: str) -> Row:
+        return (
+            self.loads.of(name),
+            self.loads.ratio(name, OURS),
+            f"`{self.kinds[name]}`",
+        )
+
+    def _talked(self, name: str) -> Row:
+        talk = self.talks[name]
+        return (
+            self.rates.median(name),
+            _times(self.rates, name),
+            f"{talk['p99']:.0f}",
+            str(talk["lost"]),
+            str(talk["wrong"]),
+        )
+
+    def _competed(self, name: str) -> Row:
+        rivals = self.rivals[name]
+        return str(rivals["refused"]), str(rivals["lost"]), str(rivals["wrong"])
+
+    def _goals(self) -> list[Row]:
+        rival = SQLALCHEMY_SESSION.name
+        typed = [name for name, kind in self.kinds.items() if name != OURS and kind != "dict"]
+        few, many = (_middle(one, OURS) * _KB for one in (self.written_few, self.written_many))
+        talk, rivals = self.talks[OURS], self.rivals[OURS]
+        rows = [
+            _at_most(
+                f"turn {self.turns:,} to that of {rival}",
+                _middle_ratio(self.append_many, OURS, rival),
+                0.5,
+            ),
+            _at_most("KB written a turn", max(few, many), 70),
+            _at_most(f"of them turn {self.turns:,} to turn 10", many / few, 1.2),
+            _at_most(f"MB after {self.turns:,} turns", _middle(self.stored, OURS) * _MB, 4.5),
+            _at_most(
+                "a run with 20 tool calls, to whole messages as JSON",
+                self.heavy_bytes / self.floor_bytes,
+                1 / 3,
+            ),
+            _at_most(
+                f"load {self.turns:,} turns, to the fastest peer with typed messages",
+                max(_middle_ratio(self.loads, OURS, name) for name in typed),
+                1,
+            ),
+            _at_least("turns/s of many sessions at once", _middle(self.rates, OURS), 1000),
+            _at_most("p99 of these turns, ms", talk["p99"], 100),
+            _at_most("turns and answers lost", talk["lost"] + rivals["lost"], 0),
+            _at_most("sessions left wrong", talk["wrong"] + rivals["wrong"], 0),
+        ]
+        return rows
+
+
+def _times(samples: Samples, name: str) -> str:
+    """Return a ratio to ours of what hardly varies."""
+    return f"{_middle_ratio(samples, name, OURS):.2f}"
+
+
+def _middle(samples: Samples, name: str) -> float:
+    return statistics.median(samples.taken[name])
+
+
+def _middle_ratio(samples: Samples, name: str, floor: str) -> float:
+    return statistics.median(samples.ratios(name, floor))
+
+
+def _at_most(goal: str, measured: float, most: float) -> Row:
+    return f"{goal}: at most {most:.3g}", f"{measured:.3g}", _verdict(measured <= most)
+
+
+def _at_least(goal: str, measured: float, least: float) -> Row:
+    return f"{goal}: at least {least:,g}", f"{measured:,.0f}", _verdict(measured >= least)
+
+
+def _verdict(reached: bool) -> str:
+    return "yes" if reached else "**no**"

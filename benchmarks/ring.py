@@ -1,0 +1,129 @@
+"""The stores that are measured beside each other, each in a process that waits for questions."""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self  # Any: what JSON holds
+
+from benchmarks.measure import in_turn
+from benchmarks.peers import PEERS, PeerMissingError
+from benchmarks.processes import PYTHON, surroundings
+
+OURS = "**Workyard**"
+_REPOSITORY = Path(__file__).parents[1]
+
+Answer = Mapping[str, Any]
+
+
+class FallenError(Exception):
+    """A store cannot go on; the message says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class StoreProcess:
+    """A store in its process, with a directory of its own."""
+
+    place: Path
+    _process: subprocess.Popen[str]
+    _log: IO[bytes]
+
+    @classmethod
+    @contextmanager
+    def started(cls, python: str, module: str, place: Path) -> Iterator[Self]:
+        """Start a process, and end it with the context."""
+        place.mkdir()
+        with (
+            tempfile.TemporaryFile() as log,
+            subprocess.Popen(
+                [python, "-m", f"benchmarks.stores.{module}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=_REPOSITORY,
+                env=surroundings(place),
+            ) as process,
+        ):
+            try:
+                yield cls(place, process, log)
+            finally:
+                process.kill()
+
+    def ask(self, what: str, **facts: object) -> Answer:
+        """Ask a question of `benchmarks.stores.contest`; a file is named below its directory.
+
+        Raises:
+            FallenError: The store cannot answer it.
+        """
+        if "file" in facts:
+            facts["file"] = str(self.place / str(facts["file"]))
+        assert self._process.stdin is not None, "it was asked for"
+        assert self._process.stdout is not None, "it was asked for"
+        try:
+            self._process.stdin.write(f"{json.dumps({'ask': what, **facts})}\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        answer: Answer = json.loads(line or json.dumps({"error": self._last_words()}))
+        if "error" in answer:
+            raise FallenError(f"`{what}` ended with {answer['error']}")
+        return answer
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return f"its process: {lines[-1][:200] if lines else 'no word'}"
+
+
+@dataclass
+class Ring:
+    """Ours and our peers', as far as they can be run here and have not fallen."""
+
+    standing: dict[str, StoreProcess] = field(default_factory=dict)
+    fallen: dict[str, str] = field(default_factory=dict)
+    """Why a store is not measured, or not any more."""
+
+    @classmethod
+    @contextmanager
+    def opened(cls, place: Path) -> Iterator[Self]:
+        """Install what is not there yet, and start every store."""
+        ring = cls()
+        with ExitStack() as stack:
+            start = StoreProcess.started
+            ring.standing[OURS] = stack.enter_context(start(PYTHON, "ours", place / "ours"))
+            for peer in PEERS:
+                try:
+                    python = peer.environment.python()
+                except PeerMissingError as missing:
+                    ring.fallen[peer.name] = str(missing)
+                    continue
+                process = start(python, peer.module, place / peer.module)
+                ring.standing[peer.name] = stack.enter_context(process)
+            yield ring
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return all names, ours first."""
+        return [OURS, *(peer.name for peer in PEERS)]
+
+    def ask(self, rounds: int, what: str, **facts: object) -> Iterator[tuple[str, Answer]]:
+        """Ask each store that stands, in turn; one that cannot answer falls.
+
+        Raises:
+            FallenError: Ours has fallen.
+        """
+        for name in in_turn(list(self.standing), rounds):
+            if name not in self.standing:
+                continue
+            try:
+                yield name, self.standing[name].ask(what, **facts)
+            except FallenError as fallen:
+                if name == OURS:
+                    raise
+                del self.standing[name]
+                self.fallen[name] = str(fallen)

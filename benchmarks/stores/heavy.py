@@ -1,0 +1,107 @@
+"""A run with many tool calls: what the record takes on disk, beside whole messages as JSON."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from pydantic_ai import RunUsage
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+
+from benchmarks.stores.ours import MODEL, draft
+from orchestrator.events import AgentMessage, Event, RunEnded, ToolCalled, ToolReturned, Usage
+from orchestrator.lifecycle import RunStatus
+from orchestrator.store.additions import ClaimedRun
+from orchestrator.store.store import Store, open_store
+
+REQUESTS = 21
+INSTRUCTIONS_BYTES = 8 * 1024
+RESULT_BYTES = 2 * 1024
+PROMPT, ANSWER = "Where are prices rounded?", "Once, at the end, in the till."
+
+_INSTRUCTIONS = ("Read before you judge, and cite each line that you rely on. " * 200)[
+    :INSTRUCTIONS_BYTES
+]
+
+
+async def measured(place: Path) -> tuple[int, int]:
+    """Return the bytes of the record of one such run, and of its messages stored whole."""
+    file = place / "heavy.db"
+    async with open_store(f"sqlite+aiosqlite:///{file}") as store:
+        run = await store.claim(draft(PROMPT, None))
+        messages = list(_messages(run.id, run.session_id))
+        await _write(store, run, messages)
+        read = await store.sessions.messages(run.session_id)
+    assert read == messages, "the record gives back what it was given"
+    return _size(file), _floor(place / "floor.db", messages)
+
+
+def _messages(run_id: str, session_id: str) -> Iterator[ModelMessage]:
+    """Yield what a run says: a question, call and result in turn, and an answer."""
+    parts: list[UserPromptPart | ToolReturnPart] = [UserPromptPart(PROMPT)]
+    for number in range(REQUESTS):
+        yield ModelRequest(
+            parts=parts, instructions=_INSTRUCTIONS, run_id=run_id, conversation_id=session_id
+        )
+        call = ToolCallPart("read_file", {"path": f"src/part_{number}.py"}, f"call-{number}")
+        last = number == REQUESTS - 1
+        yield ModelResponse(
+            parts=[TextPart(ANSWER) if last else call],
+            model_name=MODEL,
+            run_id=run_id,
+            conversation_id=session_id,
+        )
+        text = f"def round_{number}(price): return round(price, {number})\n" * 100
+        parts = [ToolReturnPart(call.tool_name, text[:RESULT_BYTES], call.tool_call_id)]
+
+
+async def _write(store: Store, run: ClaimedRun, messages: Sequence[ModelMessage]) -> None:
+    """Write the messages as the recorder does: before each request, each call, after each call."""
+    for message in messages[:-1]:
+        events: list[Event] = []
+        if isinstance(message, ModelRequest):
+            for part in message.parts:
+                if isinstance(part, ToolReturnPart):
+                    await store.record(run, events=[_returned(part)])
+        else:
+            events = [
+                ToolCalled(call_id=c.tool_call_id, tool=c.tool_name, arguments=c.args_as_dict())
+                for c in message.tool_calls
+            ]
+        await store.record(run, messages=[message], events=events)
+    await store.record(run, messages=messages[-1:], events=[AgentMessage(content=ANSWER)])
+    used = Usage(requests=REQUESTS, tool_calls=REQUESTS - 1)
+    ended = RunEnded(status=RunStatus.SUCCEEDED, output=ANSWER, usage=used)
+    await store.end(run, ended, session_usage=RunUsage(requests=REQUESTS))
+
+
+def _returned(part: ToolReturnPart) -> ToolReturned:
+    return ToolReturned(
+        call_id=part.tool_call_id,
+        tool=part.tool_name,
+        outcome=part.outcome,
+        content=part.model_response_str()[:2000],
+    )
+
+
+def _floor(file: Path, messages: Sequence[ModelMessage]) -> int:
+    """Store each message whole, a row each, and nothing besides."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("CREATE TABLE message (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)")
+        for message in messages:
+            body = ModelMessagesTypeAdapter.dump_json([message], exclude_none=True).decode()
+            database.execute("INSERT INTO message (body) VALUES (?)", (body,))
+    return _size(file)
+
+
+def _size(file: Path) -> int:
+    return sum(one.stat().st_size for one in file.parent.glob(f"{file.name}*"))

@@ -1,0 +1,103 @@
+"""Workyard's record: a turn as the runner and its recorder write it."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic_ai import RunUsage
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
+
+from benchmarks.stores.contest import serve
+from benchmarks.stores.interface import Model
+from benchmarks.stores.workload import Turn
+from orchestrator.events import AgentMessage, Event, RunEnded, TextDelta, Usage
+from orchestrator.lifecycle import RunStatus
+from orchestrator.store.store import RunDraft, open_store
+
+MODEL = "scripted"
+
+
+@dataclass
+class Talk:
+    """A session, by the id that the record has given it."""
+
+    id: str | None = None
+
+
+class Record:
+    """A turn is a run: the claim, the request, the response with its events, the end."""
+
+    def __init__(self) -> None:
+        self._talks: dict[str, Talk] = {}
+
+    async def open(self, file: Path) -> None:
+        """Open the record."""
+        self._stack = AsyncExitStack()
+        self._store = await self._stack.enter_async_context(
+            open_store(f"sqlite+aiosqlite:///{file}")
+        )
+
+    async def begin(self, session: str) -> Talk:
+        """Return the session, which the first claim makes."""
+        return self._talks.setdefault(session, Talk())
+
+    async def turn(self, conversation: Talk, turn: Turn, model: Model) -> float:
+        """Run once: what the claim loads for the model is part of it."""
+        run = await self._store.claim(draft(turn.user, conversation.id))
+        conversation.id = run.session_id
+        request = ModelRequest(
+            parts=[UserPromptPart(turn.user)], run_id=run.id, conversation_id=run.session_id
+        )
+        await self._store.record(run, messages=[request])
+        await model()
+        response = ModelResponse(
+            parts=[TextPart(turn.reply)],
+            model_name=MODEL,
+            run_id=run.id,
+            conversation_id=run.session_id,
+        )
+        said: list[Event] = [TextDelta(content=turn.reply), AgentMessage(content=turn.reply)]
+        await self._store.record(run, messages=[response], events=said)
+        ended = RunEnded(status=RunStatus.SUCCEEDED, output=turn.reply, usage=Usage(requests=1))
+        await self._store.end(run, ended, session_usage=RunUsage(requests=1))
+        return 0
+
+    async def load(self, session: str) -> Sequence[ModelMessage]:
+        """Return a session's messages."""
+        talk = self._talks[session]
+        assert talk.id is not None, "a session is there when it has had a turn"
+        return await self._store.sessions.messages(talk.id)
+
+    def texts(self, messages: Sequence[ModelMessage]) -> list[str]:
+        """Return what was said."""
+        return [str(getattr(message.parts[0], "content", "")) for message in messages]
+
+    async def numbers(self, session: str) -> Sequence[int]:
+        """Return the numbers of the session's events; a gap is a fault too."""
+        talk = self._talks[session]
+        assert talk.id is not None, "a session is there when it has had a turn"
+        numbers = [event.seq async for event in self._store.sessions.all_events(talk.id)]
+        assert numbers == list(range(1, len(numbers) + 1)), "events have gaps"
+        return numbers
+
+    async def close(self) -> None:
+        """Close the record."""
+        await self._stack.aclose()
+
+
+def draft(prompt: str, session_id: str | None) -> RunDraft:
+    """Return a run of the benchmark's agent."""
+    return RunDraft(
+        agent="bench",
+        spec_sha256="0" * 64,
+        model=MODEL,
+        prompt=prompt,
+        inputs={},
+        root="/bench",
+        session_id=session_id,
+    )
+
+
+if __name__ == "__main__":
+    serve(Record())
