@@ -39,7 +39,9 @@ def run(place: Path, size: Size = Size()) -> None:
     print_heading("The record beside its peers")
     print(
         f"{ROUNDS} rounds of some turns each, all stores in turn. Median (least to greatest) "
-        f"of the rounds; a ratio is to {OURS}, within a round.\n"
+        f"of the rounds; a ratio is to {OURS}, within a round. Many sessions at once are "
+        f"{size.sessions} with {size.turns_each} turns each; two turns of one session were begun "
+        f"at a time in {size.rivals} sessions.\n"
     )
     figures.print()
 

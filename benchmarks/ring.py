@@ -1,10 +1,11 @@
 """The stores that are measured beside each other, each in a process that waits for questions."""
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self  # Any: what JSON holds
@@ -52,6 +53,9 @@ class StoreProcess:
                 yield cls(place, process, log)
             finally:
                 process.kill()
+                assert process.stdin is not None, "it was asked for"
+                with suppress(BrokenPipeError):  # what was asked last may still wait in it
+                    process.stdin.close()
 
     def ask(self, what: str, **facts: object) -> Answer:
         """Ask a question of `benchmarks.stores.contest`; a file is named below its directory.
@@ -100,7 +104,7 @@ class Ring:
                 try:
                     python = peer.environment.python()
                 except PeerMissingError as missing:
-                    ring.fallen[peer.name] = str(missing)
+                    ring.fallen[peer.name] = _without_places(str(missing))
                     continue
                 process = start(python, peer.module, place / peer.module)
                 ring.standing[peer.name] = stack.enter_context(process)
@@ -126,4 +130,9 @@ class Ring:
                 if name == OURS:
                     raise
                 del self.standing[name]
-                self.fallen[name] = str(fallen)
+                self.fallen[name] = _without_places(str(fallen))
+
+
+def _without_places(reason: str) -> str:
+    """Return a reason without addresses and directories: it goes into the figures."""
+    return re.sub(r"https?://[^\s`]+|(?<![\w.])/[^\s`:]+", "...", reason)
