@@ -20,7 +20,8 @@ from pydantic_ai.messages import (
 from benchmarks.stores.ours import MODEL, draft
 from orchestrator.events import AgentMessage, Event, RunEnded, ToolCalled, ToolReturned, Usage
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store.additions import ClaimedRun
+from orchestrator.store.claimed import Additions, ClaimedRun
+from orchestrator.store.facts import shown
 from orchestrator.store.store import Store, open_store
 
 REQUESTS = 21
@@ -67,21 +68,21 @@ def _messages(run_id: str, session_id: str) -> Iterator[ModelMessage]:
 async def _write(store: Store, run: ClaimedRun, messages: Sequence[ModelMessage]) -> None:
     """Write the messages as the recorder does: before each request, each call, after each call."""
     for message in messages[:-1]:
-        events: list[Event] = []
-        if isinstance(message, ModelRequest):
-            for part in message.parts:
-                if isinstance(part, ToolReturnPart):
-                    await store.record(run, events=[_returned(part)])
-        else:
-            events = [
-                ToolCalled(call_id=c.tool_call_id, tool=c.tool_name, arguments=c.args_as_dict())
-                for c in message.tool_calls
-            ]
-        await store.record(run, messages=[message], events=events)
-    await store.record(run, messages=messages[-1:], events=[AgentMessage(content=ANSWER)])
+        called: list[Event] = []
+        if isinstance(message, ModelResponse):
+            called = [_called(call) for call in message.tool_calls]
+        for part in message.parts:
+            if isinstance(part, ToolReturnPart):
+                await store.record(run, Additions(events=[_returned(part)], results=[part]))
+        await store.record(run, Additions(messages=[message], events=called))
     used = Usage(requests=REQUESTS, tool_calls=REQUESTS - 1)
     ended = RunEnded(status=RunStatus.SUCCEEDED, output=ANSWER, usage=used)
-    await store.end(run, ended, session_usage=RunUsage(requests=REQUESTS))
+    said = Additions(messages=messages[-1:], events=[AgentMessage(content=ANSWER)])
+    await store.end(run, ended, said, session_usage=RunUsage(requests=REQUESTS))
+
+
+def _called(call: ToolCallPart) -> ToolCalled:
+    return ToolCalled(call_id=call.tool_call_id, tool=call.tool_name, arguments=call.args_as_dict())
 
 
 def _returned(part: ToolReturnPart) -> ToolReturned:
@@ -89,7 +90,7 @@ def _returned(part: ToolReturnPart) -> ToolReturned:
         call_id=part.tool_call_id,
         tool=part.tool_name,
         outcome=part.outcome,
-        content=part.model_response_str()[:2000],
+        content=shown(part),
     )
 
 

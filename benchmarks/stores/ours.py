@@ -1,5 +1,6 @@
 """Workyard's record: a turn as the runner and its recorder write it."""
 
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -7,13 +8,17 @@ from pathlib import Path
 
 from pydantic_ai import RunUsage
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
+from sqlalchemy import Connection
 
 from benchmarks.stores.contest import serve
 from benchmarks.stores.interface import Model
 from benchmarks.stores.workload import Turn
-from orchestrator.events import AgentMessage, Event, RunEnded, TextDelta, Usage
+from orchestrator.events import AgentMessage, RunEnded, Usage
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store.store import RunDraft, open_store
+from orchestrator.store import runs
+from orchestrator.store.claimed import Additions, RunDraft
+from orchestrator.store.store import open_store
+from orchestrator.store.window import load_messages
 
 MODEL = "scripted"
 
@@ -25,11 +30,30 @@ class Talk:
     id: str | None = None
 
 
+class Loading:
+    """How long claims take to load what a model is given, which others load before a turn."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        assert "load_messages" in vars(runs), "that is what claims load by"
+        vars(runs)["load_messages"] = self._timed
+
+    def _timed(
+        self, db: Connection, session_id: str, session_pk: int, *, upto: int, after: int = 0
+    ) -> list[ModelMessage]:
+        started = time.perf_counter()
+        try:
+            return load_messages(db, session_id, session_pk, upto=upto, after=after)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
 class Record:
-    """A turn is a run: the claim, the request, the response with its events, the end."""
+    """A turn is a run; the claim also loads what the model is given."""
 
     def __init__(self) -> None:
         self._talks: dict[str, Talk] = {}
+        self._loading = Loading()
 
     async def open(self, file: Path) -> None:
         """Open the record."""
@@ -43,13 +67,14 @@ class Record:
         return self._talks.setdefault(session, Talk())
 
     async def turn(self, conversation: Talk, turn: Turn, model: Model) -> float:
-        """Run once: what the claim loads for the model is part of it."""
+        """Run once: the claim, the request, and the response with the run's end."""
+        self._loading.seconds = 0.0
         run = await self._store.claim(draft(turn.user, conversation.id))
         conversation.id = run.session_id
         request = ModelRequest(
             parts=[UserPromptPart(turn.user)], run_id=run.id, conversation_id=run.session_id
         )
-        await self._store.record(run, messages=[request])
+        await self._store.record(run, Additions(messages=[request]))
         await model()
         response = ModelResponse(
             parts=[TextPart(turn.reply)],
@@ -57,11 +82,10 @@ class Record:
             run_id=run.id,
             conversation_id=run.session_id,
         )
-        said: list[Event] = [TextDelta(content=turn.reply), AgentMessage(content=turn.reply)]
-        await self._store.record(run, messages=[response], events=said)
         ended = RunEnded(status=RunStatus.SUCCEEDED, output=turn.reply, usage=Usage(requests=1))
-        await self._store.end(run, ended, session_usage=RunUsage(requests=1))
-        return 0
+        said = Additions(messages=[response], events=[AgentMessage(content=turn.reply)])
+        await self._store.end(run, ended, said, session_usage=RunUsage(requests=1))
+        return self._loading.seconds
 
     async def load(self, session: str) -> Sequence[ModelMessage]:
         """Return a session's messages."""
