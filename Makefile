@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 UV := .tools/bin/uv
 LOCK := requirements.lock
-COMPILE := $(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+COMPILE := $(UV) pip compile pyproject.toml --group dev --extra postgres --universal --python-version 3.11 \
 	--generate-hashes --no-header --quiet
 
 # Behind a TLS proxy the company's certificates are the system's: use those.

