@@ -31,7 +31,8 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event, FileChanged, ToolReturned
 from orchestrator.recorder import Recorder
 from orchestrator.settings import load_settings
-from orchestrator.store.store import RunDraft, open_store
+from orchestrator.store.claimed import RunDraft
+from orchestrator.store.store import open_store
 from tests.orchestrator.played import MISSING, READ, Call, Step, playing, record_of
 
 SPEC = """\
