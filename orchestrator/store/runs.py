@@ -147,6 +147,7 @@ def _found(tx: Transaction, draft: RunDraft, session_id: str) -> Claim:
     )
     if found.active_run_pk is not None:
         session = _take_from_the_dead(tx, session, found.active_run_pk)
+    tx.flush()  # the run before may have ended in this very transaction
     past = load_messages(tx.connection, session_id, found.pk, upto=found.last_message_seq)
     return replace(session, past=past)
 

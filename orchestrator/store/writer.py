@@ -31,7 +31,8 @@ class Transaction:
     def insert(self, table: Table, row: Mapping[str, Any]) -> None:
         """Add a row at the end of the transaction, together with all others of its table.
 
-        Every row of a table must name the same columns.
+        Every row of a table must name the same columns. Work that reads or deletes what other work
+        may have added says `flush` first.
         """
         self._rows.setdefault(table, []).append(row)
 
@@ -39,6 +40,7 @@ class Transaction:
         """Write the rows that were added."""
         for table, rows in self._rows.items():
             self.connection.execute(insert(table), rows)
+        self._rows.clear()
 
 
 Work = Callable[[Transaction], T]

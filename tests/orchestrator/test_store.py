@@ -137,6 +137,20 @@ async def test_next_turn_gets_the_messages_of_the_ones_before(url: str) -> None:
     assert third.conversation.usage.requests == 2
 
 
+async def test_next_turn_gets_what_the_one_before_wrote_in_the_same_commit(store: Store) -> None:
+    """Rows that wait for the end of a transaction must not be missing from a history in it."""
+    run = await store.claim(draft())
+    await store.record(run, Additions(messages=TURN[:2]))
+    rest = Additions(messages=TURN[2:])
+
+    _, claim = await asyncio.gather(
+        store._write(lambda tx: store_module.end(tx, run, DONE, rest, None)),
+        store._write(lambda tx: store_module.claim(draft(run.session_id), "r", "h", tx)),
+    )
+
+    assert claim.past == TURN
+
+
 async def test_call_that_a_broken_run_left_open_is_closed_for_the_next_turn(store: Store) -> None:
     """Providers refuse a call without its result, and Pydantic AI a prompt after it."""
     run = await store.claim(draft())
