@@ -28,6 +28,7 @@ from orchestrator.store.claimed import RunDraft
 from orchestrator.store.database import sqlite_file
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import open_store
+from orchestrator.store.tables import SessionRow
 
 MAX_PROMPT_CHARS = 1_000_000
 
@@ -160,6 +161,21 @@ class Orchestrator:
             NotFoundError: If no such run is under way here.
         """
         await self._runner.cancel(run_id)
+
+    async def fork(
+        self, session_id: str, *, at: int | None = None, title: str | None = None
+    ) -> SessionRow:
+        """Begin a session that shares another's messages 1 to `at`, its last one by default.
+
+        The other one stays as it is. While it has a run under way, the last message before that run
+        is the default.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            InvalidInputError: If no history can go on after that message; those near it are named.
+            HistoryUnreadableError: If the messages up to there cannot be read.
+        """
+        return await self._runner.store.fork(session_id, at=at, title=title)
 
     async def changes(self, *, limit: int = 20, **which: Unpack[Which]) -> list[RecordedCall]:
         """Return the calls that changed files in this root, the newest first."""

@@ -132,12 +132,21 @@ class LeaseLostError(ConflictError):
 class HistoryUnreadableError(ConflictError):
     """A stored message or event cannot be read; it stays where it is and is not passed over."""
 
-    def __init__(self, session_id: str, seq: int, *, what: str = "Message") -> None:
+    def __init__(
+        self, session_id: str, seq: int, *, what: str = "Message", fork_at: int = 0
+    ) -> None:
         self.session_id = session_id
         self.seq = seq
+        self.fork_at = fork_at
+        """The last message before it after which a history can go on; 0 if there is none."""
+        way_on = (
+            f"'workyard sessions fork {session_id} --at {fork_at}' begins one with what is before."
+            if fork_at
+            else "Start a new one."
+        )
         super().__init__(
             f"{what} {seq} of session {session_id!r} cannot be read; the session cannot go on. "
-            "Start a new one."
+            f"{way_on}"
         )
 
 

@@ -7,6 +7,7 @@ import typer
 
 import orchestrator
 from orchestrator.cli.exits import reported
+from orchestrator.cli.forks import show_past
 from orchestrator.cli.progress import as_text, describe
 from orchestrator.cli.terminal import ago, one_line, print_table, printable, stdout
 from orchestrator.events import AgentMessage, RunEnded, TextDelta, ThinkingDelta
@@ -50,6 +51,7 @@ async def _show(session_id: str) -> None:
     async with orchestrator.open_store(load_settings().effective_database_url) as store:
         session = await store.sessions.get(session_id)
         stdout.print(f"session {session.id}\nroot {printable(session.root)}", markup=False)
+        await show_past(store.sessions, session.id)
         async for recorded in store.sessions.all_events(session_id):
             event = recorded.event
             if isinstance(event, TextDelta | ThinkingDelta):

@@ -5,7 +5,7 @@ filled in when it is read: an answer is stored once, and so is a file that a too
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal  # Any: what JSON holds
 
@@ -16,6 +16,7 @@ from pydantic_ai.messages import (
     TextPart,
     ToolCallPart,
     ToolReturnPart,
+    UserPromptPart,
 )
 
 from orchestrator.events import (
@@ -70,6 +71,22 @@ class Said:
             if part.part_kind == kind and _content(part) == value:
                 return place
         return None
+
+
+def told(message: ModelMessage) -> Iterator[Event]:
+    """Yield what a message tells, as the events that were recorded with it tell it."""
+    for part in message.parts:
+        match part:
+            case UserPromptPart(content=str(text)):
+                yield UserMessage(content=text)
+            case TextPart(content=text) if text:
+                yield AgentMessage(content=text)
+            case ToolCallPart(tool_call_id=call_id, tool_name=tool):
+                yield ToolCalled(call_id=call_id, tool=tool, arguments=part.args_as_dict())
+            case ToolReturnPart(tool_call_id=call_id, tool_name=tool, outcome=outcome):
+                yield ToolReturned(call_id=call_id, tool=tool, outcome=outcome, content=shown(part))
+            case _:
+                pass
 
 
 def parts_of(messages: Sequence[ModelMessage], *, first: int) -> dict[Place, Any]:

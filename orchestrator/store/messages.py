@@ -11,11 +11,20 @@ from dataclasses import dataclass, field
 from typing import Any  # what JSON holds
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ToolReturnPart
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelResponse,
+    ToolReturnPart,
+    UserPromptPart,
+)
 
 from orchestrator.errors import HistoryUnreadableError
 
 _RESULT = TypeAdapter(ToolReturnPart)
+
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What comes of a row that holds no message; pydantic's `ValidationError` is a `ValueError`."""
 
 IN_LEDGER = "in_ledger"
 """The one key of a part whose whole is in the ledger of calls; its value is the call's id."""
@@ -36,6 +45,8 @@ class StoredMessage:
     instructions_pk: int | None
     prompt: str | None = None
     """What the run's row says, if the message is the run's first."""
+    conversation_id: str = ""
+    """The session that it was written in: in a fork, that may be an origin."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Elsewhere:
     """What other rows say of the messages that are being read."""
 
     session_id: str
+    """The one that is read, for errors."""
     results: Mapping[tuple[int, str], str] = field(default_factory=dict)
     """By the run's key and the call's id: JSON of the `ToolReturnPart`."""
     instructions: Mapping[int, bytes] = field(default_factory=dict)
@@ -117,45 +129,68 @@ def read_messages(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[M
     Raises:
         HistoryUnreadableError: If one of them is none; it names session and message.
     """
-    texts = [_whole(row, elsewhere) for row in rows]
     try:
+        texts = [_whole(row, elsewhere) for row in rows]
         return ModelMessagesTypeAdapter.validate_json("[" + ",".join(texts) + "]")
-    except ValidationError:
-        return [
-            _alone(row, text, elsewhere.session_id) for row, text in zip(rows, texts, strict=True)
-        ]
+    except _UNREADABLE:
+        return _one_by_one(rows, elsewhere)
 
 
-def _alone(row: StoredMessage, text: str, session_id: str) -> ModelMessage:
+def is_settled(message: ModelMessage) -> bool:
+    """Say whether a history can go on after a message: nothing is left that has no answer."""
+    if isinstance(message, ModelResponse):
+        return not message.tool_calls
+    return not any(isinstance(part, UserPromptPart) for part in message.parts)
+
+
+def _one_by_one(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[ModelMessage]:
+    messages: list[ModelMessage] = []
+    for row in rows:
+        try:
+            messages.append(_alone(_whole(row, elsewhere)))
+        except _UNREADABLE as error:
+            fork_at = _last_settled(rows, messages)
+            raise HistoryUnreadableError(elsewhere.session_id, row.seq, fork_at=fork_at) from error
+    return messages
+
+
+def _last_settled(rows: Sequence[StoredMessage], messages: Sequence[ModelMessage]) -> int:
+    """Return the number of the last of the messages that another run can follow, or did."""
+    before = zip(rows, rows[1:], messages, strict=False)
+    return max(
+        (
+            row.seq
+            for row, following, message in before
+            if is_settled(message) or following.run_pk != row.run_pk
+        ),
+        default=rows[0].seq - 1,
+    )
+
+
+def _alone(text: str) -> ModelMessage:
     try:
         return ModelMessagesTypeAdapter.validate_json(f"[{text}]")[0]
-    except ValidationError as error:
-        try:  # JSON of lone surrogates, which pydantic's own reader refuses
-            return ModelMessagesTypeAdapter.validate_python([json.loads(text)])[0]
-        except ValueError:
-            raise HistoryUnreadableError(session_id, row.seq) from error
+    except ValidationError:  # JSON of lone surrogates, which pydantic's own reader refuses
+        return ModelMessagesTypeAdapter.validate_python([json.loads(text)])[0]
 
 
 def _whole(row: StoredMessage, elsewhere: Elsewhere) -> str:
     """Return a message's JSON, filled with what other rows say."""
-    head = f'"kind":"{row.kind}","run_id":"{row.run_id}","conversation_id":"{elsewhere.session_id}"'
-    try:
-        if row.instructions_pk is not None:
-            instructions = elsewhere.instructions[row.instructions_pk].decode()
-            head += f',"instructions":{as_json(instructions)}'
-        body = row.body
-        if row.prompt is not None and body.startswith(_PROMPTED):
-            content = '{"parts":[{"content":' + as_json(row.prompt) + ","
-            body = content + body.removeprefix(_PROMPTED)
-        if body.startswith('{"parts":') and IN_LEDGER not in body:
-            # No need to take it apart and to put it together again.
-            return "{" + head + "," + body[1:]
-        fields = {**json.loads("{" + head + "}"), **json.loads(body)}
-        if row.kind == "request":
-            fields["parts"] = [_from_ledger(part, row, elsewhere) for part in fields["parts"]]
-        return as_json(fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HistoryUnreadableError(elsewhere.session_id, row.seq) from error
+    head = f'"kind":"{row.kind}","run_id":"{row.run_id}","conversation_id":"{row.conversation_id}"'
+    if row.instructions_pk is not None:
+        instructions = elsewhere.instructions[row.instructions_pk].decode()
+        head += f',"instructions":{as_json(instructions)}'
+    body = row.body
+    if row.prompt is not None and body.startswith(_PROMPTED):
+        content = '{"parts":[{"content":' + as_json(row.prompt) + ","
+        body = content + body.removeprefix(_PROMPTED)
+    if body.startswith('{"parts":') and IN_LEDGER not in body:
+        # No need to take it apart and to put it together again.
+        return "{" + head + "," + body[1:]
+    fields = {**json.loads("{" + head + "}"), **json.loads(body)}
+    if row.kind == "request":
+        fields["parts"] = [_from_ledger(part, row, elsewhere) for part in fields["parts"]]
+    return as_json(fields)
 
 
 def _from_ledger(part: dict[str, Any], row: StoredMessage, elsewhere: Elsewhere) -> dict[str, Any]:

@@ -4,10 +4,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from json import JSONDecodeError
+from typing import TypeVar
 
 import anyio
 from pydantic_ai.messages import ModelMessage
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
@@ -17,9 +20,12 @@ from orchestrator.errors import NotFoundError, StoreUnavailableError
 from orchestrator.events import RecordedEvent, RunEnded
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.arrivals import Arrivals
+from orchestrator.store.forks import Inherited, inherited
 from orchestrator.store.log import fill_outputs, load_events
 from orchestrator.store.tables import RunRow, SessionRow
 from orchestrator.store.window import load_messages
+
+T = TypeVar("T")
 
 PAGE = 200
 """Rows that one query brings."""
@@ -49,6 +55,16 @@ class Sessions:
         """
         async with self._reading() as db:
             return await find_session(db, session_id)
+
+    async def look(self, session_id: str, work: Callable[[Connection, SessionRow], T]) -> T:
+        """Return what `work` finds of a session, all of it at one moment.
+
+        Raises:
+            NotFoundError: If there is no such session.
+        """
+        async with self._reading() as db:
+            session = await find_session(db, session_id)
+            return await (await db.connection()).run_sync(work, session)
 
     async def latest_of(self, *, agent: str, root: str) -> SessionRow:
         """Return the session that was active last with this agent in this root.
@@ -84,13 +100,21 @@ class Sessions:
             NotFoundError: If there is no such session.
             HistoryUnreadableError: If one of them cannot be read.
         """
-        async with self._reading() as db:
-            session = await find_session(db, session_id)
+
+        def load(db: Connection, session: SessionRow) -> list[ModelMessage]:
             assert session.pk is not None, "it was read"
-            connection = await db.connection()
-            return await connection.run_sync(
-                load_messages, session.id, session.pk, upto=session.last_message_seq
-            )
+            return load_messages(db, session.id, session.pk, upto=session.last_message_seq)
+
+        return await self.look(session_id, load)
+
+    async def inherited(self, session_id: str) -> Inherited | None:
+        """Return the past that a session shares with the one it was forked from, if it is a fork.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            HistoryUnreadableError: If it cannot be read.
+        """
+        return await self.look(session_id, inherited)
 
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = PAGE
@@ -101,10 +125,7 @@ class Sessions:
             NotFoundError: If there is no such session.
             HistoryUnreadableError: If one of them cannot be read.
         """
-        async with self._reading() as db:
-            session = await find_session(db, session_id)
-            connection = await db.connection()
-            return await connection.run_sync(load_events, session, after=after, limit=limit)
+        return await self.look(session_id, partial(load_events, after=after, limit=limit))
 
     async def all_events(self, session_id: str) -> AsyncIterator[RecordedEvent]:
         """Yield the events that a session has now, in ascending `seq`."""

@@ -19,13 +19,14 @@ from sqlalchemy.exc import DBAPIError
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.events import RunEnded
 from orchestrator.ids import new_id
-from orchestrator.store import runs
+from orchestrator.store import forks, runs
 from orchestrator.store.additions import append, moved
 from orchestrator.store.arrivals import Arrivals
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.database import open_database
 from orchestrator.store.sessions import Sessions
+from orchestrator.store.tables import SessionRow
 from orchestrator.store.usage import read_usage
 from orchestrator.store.writer import T, Work, Writer
 
@@ -109,6 +110,22 @@ class Store:
         async with run.turn:
             await self._write(lambda tx: runs.end(tx, run, ended, added, session_usage))
         self._arrivals.announce(run.session_id)
+
+    @uninterrupted
+    async def fork(
+        self, session_id: str, *, at: int | None = None, title: str | None = None
+    ) -> SessionRow:
+        """Begin a session whose past is another's up to message `at`; see `forks.fork_point`.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            InvalidInputError: If no history can go on after this message.
+            HistoryUnreadableError: If the messages up to there cannot be read.
+        """
+        point = await self.sessions.look(session_id, partial(forks.fork_point, at=at))
+        return await self.sessions.get(
+            await self._write(lambda tx: forks.write_fork(tx, point, title))
+        )
 
     @uninterrupted
     async def renew_lease(self, run: ClaimedRun) -> None:

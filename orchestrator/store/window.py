@@ -15,6 +15,7 @@ from orchestrator.store.tables import BLOB, MESSAGE, RUN, SESSION, TOOL_CALL
 class Stretch:
     """Messages that are a session's own: those after `after`, up to `upto`."""
 
+    session_id: str
     session_pk: int
     after: int
     upto: int
@@ -25,8 +26,8 @@ def path_to(db: Connection, session_pk: int, upto: int) -> list[Stretch]:
     path: list[Stretch] = []
     at: int | None = session_pk
     while at is not None:
-        origin_pk, origin_seq = db.execute(_ORIGIN, {"session": at}).one()
-        path.append(Stretch(at, after=origin_seq or 0, upto=upto))
+        session_id, origin_pk, origin_seq = db.execute(_ORIGIN, {"session": at}).one()
+        path.append(Stretch(session_id, at, after=origin_seq or 0, upto=upto))
         at, upto = origin_pk, min(upto, origin_seq or 0)
     return path[::-1]
 
@@ -52,7 +53,7 @@ def stored_messages(
         if stretch.upto > after:
             bounds = {"after": max(after, stretch.after), "upto": stretch.upto}
             found = db.execute(_STRETCH, {"session": stretch.session_pk, **bounds}).all()
-            rows += [StoredMessage(*row) for row in found]
+            rows += [StoredMessage(*row, stretch.session_id) for row in found]
     return rows
 
 
@@ -79,7 +80,7 @@ def _all(db: Connection, query: Select[Any], keys: Sequence[int]) -> list[Any]:
 # Statements are made once: to put one together costs more than to run it.
 _PORTION = 500
 _KEYS: BindParameter[int] = bindparam("keys", expanding=True)
-_ORIGIN = select(SESSION.c.origin_pk, SESSION.c.origin_seq).where(
+_ORIGIN = select(SESSION.c.id, SESSION.c.origin_pk, SESSION.c.origin_seq).where(
     SESSION.c.pk == bindparam("session")
 )
 _STRETCH = (
