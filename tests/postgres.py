@@ -118,6 +118,13 @@ class Server:
         self.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.url(database)
 
+    def dump_schema(self, database: str) -> str:
+        """Return the statements that make a database's tables."""
+        command = [str(self._psql.with_name("pg_dump")), "--schema-only", *self._at(database)]
+        run = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+        # What guards the output against a hostile server is another word each time.
+        return "\n".join(line for line in run.stdout.splitlines() if "restrict " not in line)
+
     def drop(self, database: str) -> None:
         """Remove a database, whoever uses it."""
         self.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
@@ -135,9 +142,19 @@ class Server:
         )
 
     def _ask(self, sql: str, database: str) -> subprocess.CompletedProcess[str]:
-        address = ("-h", str(self.directory), "-U", "postgres", "-d", database)
-        command = [str(self._psql), *address, "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql]
+        command = [
+            str(self._psql),
+            *self._at(database),
+            "-XqAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            sql,
+        ]
         return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+
+    def _at(self, database: str) -> tuple[str, ...]:
+        return ("-h", str(self.directory), "-U", "postgres", "-d", database)
 
     def _is_gone(self) -> bool:
         with self._log.open("ab") as log:

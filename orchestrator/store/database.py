@@ -1,24 +1,23 @@
 """The database that a URL names, opened: an engine that reads, and a writer."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any  # what a transaction returns
 
 import anyio
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
+from orchestrator.store import schema
 from orchestrator.store.postgres import PostgresDatabase
+from orchestrator.store.schema import Revisions
 from orchestrator.store.sqlite import SqliteFile, reading_engine
-from orchestrator.store.tables import Table
-from orchestrator.store.writer import Writer, open_writer
-
-SCHEMA_VERSION = 2
-"""Raised with every change of the tables; a newer database is refused."""
+from orchestrator.store.writer import Transact, Writer, open_writer
 
 
 @dataclass(frozen=True)
@@ -31,24 +30,64 @@ class Database:
 
 @asynccontextmanager
 async def open_database(url: str) -> AsyncGenerator[Database]:
-    """Open the database, with its tables made if it is new.
+    """Open the database; a new or an older SQLite file is made what this program knows.
+
+    Raises:
+        InvalidInputError: If the URL is none, or names a database that is not supported.
+        StoreUnavailableError: If the database cannot be opened, is newer than this program, or is
+            for `upgrade_database`.
+    """
+    async with _connected(url) as connected:
+        with _reported():
+            await connected.transact(schema.prepare)
+        async with open_writer(connected.transact) as writer:
+            yield Database(connected.reading, writer)
+
+
+async def upgrade_database(url: str) -> Revisions:
+    """Make the tables of a new database or change those of an older one; return what it was.
 
     Raises:
         InvalidInputError: If the URL is none, or names a database that is not supported.
         StoreUnavailableError: If the database cannot be opened, or is newer than this program.
     """
+    async with _connected(url) as connected:
+        with _reported():
+            before: Revisions = await connected.transact(schema.upgrade)
+        return before
+
+
+async def database_revisions(url: str) -> Revisions:
+    """Return which revision a database has, and change nothing.
+
+    Raises:
+        InvalidInputError: If the URL is none, or names a database that is not supported.
+        StoreUnavailableError: If the database cannot be opened.
+    """
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return Revisions(None)
+    async with _connected(url) as connected:
+        with _reported():
+            async with connected.reading.connect() as connection:
+                return await connection.run_sync(schema.revisions)
+
+
+def database_address(url: str) -> str:
+    """Return what may be shown of a URL: no password, neither before the host nor after the name.
+
+    >>> database_address("postgresql+asyncpg://me:secret@db/record?password=secret&host=/run/pg")
+    'postgresql+asyncpg://me:***@db/record?host=%2Frun%2Fpg'
+
+    Raises:
+        InvalidInputError: If the URL is none.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError as error:
         raise _unusable(error) from None
-    if parsed.drivername in ("sqlite", "sqlite+aiosqlite"):
-        opened = _open_sqlite(url)
-    elif parsed.drivername in ("postgresql", "postgresql+asyncpg"):
-        opened = _open_postgres(parsed.set(drivername="postgresql+asyncpg"))
-    else:
-        raise _unusable(f"{parsed.drivername} is not supported")
-    async with opened as database:
-        yield database
+    place = {name: value for name, value in parsed.query.items() if name in ("host", "port")}
+    return parsed.set(query=place).render_as_string(hide_password=True)
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -62,8 +101,32 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
+@dataclass(frozen=True)
+class _Connected:
+    """A database that may not have the tables of this program yet."""
+
+    reading: AsyncEngine
+    transact: Transact[Any]
+
+
 @asynccontextmanager
-async def _open_sqlite(url: str) -> AsyncGenerator[Database]:
+async def _connected(url: str) -> AsyncGenerator[_Connected]:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise _unusable(error) from None
+    if parsed.drivername in ("sqlite", "sqlite+aiosqlite"):
+        opened = _sqlite(url)
+    elif parsed.drivername in ("postgresql", "postgresql+asyncpg"):
+        opened = _postgres(parsed.set(drivername="postgresql+asyncpg"))
+    else:
+        raise _unusable(f"{parsed.drivername} is not supported")
+    async with opened as connected:
+        yield connected
+
+
+@asynccontextmanager
+async def _sqlite(url: str) -> AsyncGenerator[_Connected]:
     file = sqlite_file(url)
     if file is None:
         raise _unusable("a record in memory would be lost with the process")
@@ -73,47 +136,37 @@ async def _open_sqlite(url: str) -> AsyncGenerator[Database]:
         raise StoreUnavailableError(f"The record cannot be made: {error}.") from error
     reading = reading_engine(file)
     try:
-        try:
-            await written.transact(_prepare_sqlite)
-        except DBAPIError as error:
-            raise StoreUnavailableError(f"The record cannot be opened: {error.orig}.") from error
-        async with open_writer(written.transact) as writer:
-            yield Database(reading, writer)
+        yield _Connected(reading, written.transact)
     finally:
         with anyio.CancelScope(shield=True):
             await reading.dispose()
             await written.close()
 
 
-def _prepare_sqlite(connection: Connection) -> None:
-    found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if found > SCHEMA_VERSION:
-        raise StoreUnavailableError(
-            f"The record was written by a newer Workyard (schema {found}, this one knows "
-            f"{SCHEMA_VERSION}); upgrade Workyard or name another WORKYARD_DATABASE_URL."
-        )
-    if found < SCHEMA_VERSION:
-        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
-        Table.metadata.create_all(connection)
-
-
 @asynccontextmanager
-async def _open_postgres(url: URL) -> AsyncGenerator[Database]:
+async def _postgres(url: URL) -> AsyncGenerator[_Connected]:
     try:
         opened = PostgresDatabase(url)
-    except (ArgumentError, InvalidRequestError, ImportError) as error:
+    except (ArgumentError, InvalidRequestError) as error:
         raise _unusable(error) from None
+    except ImportError:
+        raise InvalidInputError(
+            "PostgreSQL needs its driver; install it with `pip install 'workyard[postgres]'`."
+        ) from None
     try:
-        try:
-            await opened.transact(Table.metadata.create_all)
-        except (DBAPIError, OSError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise StoreUnavailableError(f"The record cannot be opened: {cause}.") from error
-        async with open_writer(opened.transact) as writer:
-            yield Database(opened.engine, writer)
+        yield _Connected(opened.engine, opened.transact)
     finally:
         with anyio.CancelScope(shield=True):
             await opened.engine.dispose()
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise StoreUnavailableError(f"The record cannot be opened: {cause}.") from error
 
 
 def _unusable(problem: object) -> InvalidInputError:

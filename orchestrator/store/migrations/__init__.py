@@ -2,25 +2,20 @@
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection
-
-HEAD = "head"
+from sqlalchemy import Connection, inspect
 
 
-def migrate(connection: Connection, *, target: str = HEAD) -> None:
-    """Run the revisions between what is there and `target`, in the transaction of the caller.
+def migrate(connection: Connection, found: str, target: str) -> None:
+    """Run the revisions from one to another, in the transaction of the caller.
 
-    It is for the caller to see that nobody else does so at the same time.
+    Args:
+        connection: In a transaction, beside which nobody else migrates.
+        found: What the tables are that are there, or `base`: a database of the first schema does
+            not say so where Alembic looks.
+        target: What they are to be.
     """
-    command.upgrade(_config(connection), target)
-
-
-def stamp(connection: Connection, revision: str) -> None:
-    """Note that the tables are those of a revision."""
-    command.stamp(_config(connection), revision)
-
-
-def _config(connection: Connection) -> Config:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "orchestrator.store:migrations")
-    return config
+    if not inspect(connection).has_table("alembic_version"):
+        command.stamp(config, found)
+    command.upgrade(config, target)
