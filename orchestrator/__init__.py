@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from orchestrator.capabilities import CAPABILITIES
     from orchestrator.history.history import History
     from orchestrator.runner import RunHandle, RunResult
+    from orchestrator.store.database import (
+        database_address,
+        database_revisions,
+        upgrade_database,
+    )
     from orchestrator.store.store import open_store
 
 __all__ = [
@@ -25,8 +30,11 @@ __all__ = [
     "RunHandle",
     "RunResult",
     "check_spec",
+    "database_address",
+    "database_revisions",
     "open_store",
     "run_sync",
+    "upgrade_database",
 ]
 
 # The lazy seam. `workyard serve`, `workyard agents list` and `workyard --help` come through this
@@ -39,8 +47,11 @@ _HOMES = {
     "RunHandle": "orchestrator.runner",
     "RunResult": "orchestrator.runner",
     "check_spec": "orchestrator.agents",
+    "database_address": "orchestrator.store.database",
+    "database_revisions": "orchestrator.store.database",
     "open_store": "orchestrator.store.store",
     "run_sync": "orchestrator.bootstrap",
+    "upgrade_database": "orchestrator.store.database",
 }
 
 

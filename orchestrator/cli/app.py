@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import agents, changes, forks, models, run, sessions
+from orchestrator.cli import agents, changes, db, forks, models, run, sessions
 
 
 def _print_version(wanted: bool) -> None:
@@ -53,3 +53,4 @@ app.command("models")(models.models)
 app.add_typer(agents.app, name="agents")
 sessions.app.command("fork")(forks.fork)
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(db.app, name="db")
