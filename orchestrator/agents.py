@@ -19,6 +19,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_handlebars import HandlebarsError
 
 from orchestrator.capabilities import CAPABILITIES, Budget, capabilities_at
+from orchestrator.compaction.capability import Compaction
 from orchestrator.connections import WorkspaceConnection
 from orchestrator.errors import ModelNotConfiguredError
 from orchestrator.models import OFFLINE
@@ -73,7 +74,9 @@ def _build(
     spec: Spec, model: Model, types: CapabilityTypes, *, model_timeout_s: float
 ) -> WorkyardAgent:
     check_capabilities(spec, types)
-    limits: list[AbstractCapability[Any]] = [] if _has_budget(spec) else [Budget()]
+    # Every agent has them: a run that never ends, or a session that grows beyond its model, is
+    # nothing to opt out of.
+    always = [kind() for kind in (Budget, Compaction) if not _has(spec, kind)]
     own_timeout = (spec.document.model_settings or {}).get("timeout", model_timeout_s)
     try:
         parsed = AgentSpec.from_dict(dict(spec.values))
@@ -83,7 +86,7 @@ def _build(
             model=model,
             model_settings=cast(ModelSettings, {"timeout": own_timeout}),
             retries=RETRIES if spec.document.retries is None else None,
-            capabilities=limits,
+            capabilities=always,
         )
         if spec.document.output_schema is not None:
             _enforce(agent, spec.document.output_schema)
@@ -135,9 +138,9 @@ def _hint(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; there is: {', '.join(known)}."
 
 
-def _has_budget(spec: Spec) -> bool:
+def _has(spec: Spec, kind: type[AbstractCapability[Any]]) -> bool:
     names = (e if isinstance(e, str) else next(iter(e), "") for e in spec.document.capabilities)
-    return Budget.__name__ in names
+    return kind.__name__ in names
 
 
 def _enforce(agent: WorkyardAgent, schema: dict[str, JsonValue]) -> None:

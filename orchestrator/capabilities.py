@@ -1,6 +1,6 @@
-"""What a spec can give an agent beyond Pydantic AI: hands in the workspace, and a budget.
+"""What a spec can give an agent beyond Pydantic AI: hands in the workspace, a budget, compaction.
 
-Both work in plain Pydantic AI, with no other code of ours:
+All work in plain Pydantic AI, with no other code of ours:
 
     Agent.from_file("agent_specs/repo_guide.yaml", custom_capability_types=CAPABILITIES)
 
@@ -9,7 +9,7 @@ metadata: `Agent.from_file` without these classes refuses the file by name.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
@@ -28,6 +28,7 @@ from mcp_server.changed import ChangedFiles
 from mcp_server.errors import InvalidInputError
 from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import Grant
+from orchestrator.compaction.capability import Compaction
 from orchestrator.connections import MetaClient, StdioConnection, WorkspaceConnection, hearing
 from orchestrator.events import FileChanged
 
@@ -159,8 +160,9 @@ class Budget(AbstractCapability[Any]):
     """Ends a run that has used up what it may use.
 
     It is checked before each request, so tokens and cost may pass their limit by one request. It
-    counts the run, not the session. Where the price of a model is not known, `cost_usd` cannot be
-    checked and the other two limits hold alone.
+    counts the run, not the session, and in it the summaries that the history needs to fit its
+    model. Where the price of a model is not known, `cost_usd` cannot be checked and the other two
+    limits hold alone.
     """
 
     requests: int = 50
@@ -191,15 +193,28 @@ class Budget(AbstractCapability[Any]):
         Raises:
             BudgetExceededError: If a limit is reached.
         """
+        for unit, limit, used in self._measured(ctx.usage):
+            if used >= limit:
+                raise BudgetExceededError(limit=limit, actual=used, unit=unit)
+        return request_context
+
+    def allows(self, usage: RunUsage, *, requests: int) -> bool:
+        """Say whether so many more requests may be made."""
+        return all(
+            used + (requests - 1 if unit == "requests" else 0) < limit
+            for unit, limit, used in self._measured(usage)
+        )
+
+    def _measured(self, usage: RunUsage) -> Iterator[tuple[str, Decimal, Decimal]]:
+        """Yield each limit's unit, the limit, and what the run has used of it."""
         used = {
-            "requests": Decimal(ctx.usage.requests - self._before.requests),
-            "tokens": Decimal(ctx.usage.total_tokens - self._before.total_tokens),
-            "US dollars": (ctx.usage.cost or Decimal()) - (self._before.cost or Decimal()),
+            "requests": Decimal(usage.requests - self._before.requests),
+            "tokens": Decimal(usage.total_tokens - self._before.total_tokens),
+            "US dollars": (usage.cost or Decimal()) - (self._before.cost or Decimal()),
         }
         for unit, limit in self._limits.items():
-            if limit is not None and used[unit] >= limit:
-                raise BudgetExceededError(limit=limit, actual=used[unit], unit=unit)
-        return request_context
+            if limit is not None:
+                yield unit, limit, used[unit]
 
 
 def _positive(name: str, value: float | str | None) -> Decimal | None:
@@ -214,7 +229,11 @@ def _positive(name: str, value: float | str | None) -> Decimal | None:
     return number
 
 
-CAPABILITIES: tuple[type[AbstractCapability[Any]], ...] = (WorkspaceTools, Budget)
+CAPABILITIES: tuple[type[AbstractCapability[Any]], ...] = (
+    WorkspaceTools,
+    Budget,
+    Compaction,
+)
 """For `custom_capability_types=` of Pydantic AI."""
 
 
@@ -230,4 +249,4 @@ def capabilities_at(connection: WorkspaceConnection) -> tuple[type[AbstractCapab
         def get_serialization_name(cls) -> str:
             return WorkspaceTools.__name__
 
-    return (Placed, Budget)
+    return (Placed, Budget, Compaction)

@@ -108,6 +108,27 @@ class FileChanged(_Fact):
     """Files that the call has changed too and that have no event: on the last of its events."""
 
 
+class HistoryCompacted(_Fact):
+    """The conversation has grown too long for the model, which is given a summary of it instead.
+
+    Nothing is lost: the record keeps every message.
+    """
+
+    type: Literal["history_compacted"] = "history_compacted"
+    upto: int
+    """The last message that the model is not given any more."""
+    kept: int
+    """How many messages after that one the model is given word for word."""
+    message: int
+    """The number in the conversation of what it is given instead."""
+    reason: Literal["near_limit", "over_limit", "rewritten"]
+    """It came near what the model can take; the model said that it was too much; or a capability
+    that is not Workyard's has rewritten the history."""
+    tokens_before: int | None = None
+    """About how many tokens the request would have had; None when nobody has counted."""
+    tokens_after: int | None = None
+
+
 class AgentMessage(_Fact):
     """Text that the model has finished writing, beside tool calls or as its answer."""
 
@@ -134,6 +155,7 @@ Event = Annotated[
     | ToolCalled
     | ToolReturned
     | FileChanged
+    | HistoryCompacted
     | AgentMessage
     | RunEnded,
     Field(discriminator="type"),

@@ -14,7 +14,7 @@ from typing import Any  # a capability serves agents with deps of any type
 
 import anyio
 from pydantic_ai import RunContext, RunUsage
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering, WrapModelRequestHandler
 from pydantic_ai.messages import (
     AgentStreamEvent,
     FunctionToolCallEvent,
@@ -36,6 +36,7 @@ from pydantic_ai.output import OutputContext
 from pydantic_ai.tools import ToolDefinition
 
 from orchestrator.capabilities import FilesChanged
+from orchestrator.chain import Chain, News, compacted_event
 from orchestrator.events import (
     AgentMessage,
     Event,
@@ -47,11 +48,11 @@ from orchestrator.events import (
     ToolReturned,
     Usage,
 )
-from orchestrator.store.claimed import Additions, ClaimedRun
+from orchestrator.store.claimed import Additions, ClaimedRun, Compacted
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.facts import shown
 from orchestrator.store.store import Store
-from orchestrator.store.usage import used_by
+from orchestrator.store.usage import together, used_beside, used_by
 
 FLUSH_S = 0.2
 FLUSH_CHARS = 4096
@@ -70,8 +71,10 @@ class Recorder(AbstractCapability[Any]):
     def __post_init__(self) -> None:
         self.usage: RunUsage = copy(self.run.conversation.usage)
         """What the session has used so far, this run included."""
-        self._messages: Sequence[ModelMessage] = ()
-        self._written = len(self.run.conversation.messages)
+        self._messages: Sequence[ModelMessage] = self.run.conversation.messages
+        self._chain = Chain(self.run)
+        self._own: list[ModelMessage] = []
+        """The run's messages that are on record."""
         self._text: list[tuple[_Delta, str]] = []
         self._text_chars = 0
         self._has_shown_text = False
@@ -87,32 +90,65 @@ class Recorder(AbstractCapability[Any]):
         """Keep it out of specs: only a runner can make one."""
         return None
 
-    def unwritten(self) -> Additions:
-        """Return what is not on record yet."""
-        self._end_text()
-        return Additions(
-            messages=self._messages[self._written :],
-            events=tuple(self._events),
-            results=tuple(self._results),
-        )
+    def get_ordering(self) -> CapabilityOrdering:
+        """Come after whatever else looks at a request: what is written is what is sent."""
+        return CapabilityOrdering(position="innermost")
 
     def used(self) -> Usage:
         """Return what this run has used."""
-        past = self.run.conversation
-        tool_calls = self.usage.tool_calls - past.usage.tool_calls
-        return used_by(self._messages[len(past.messages) :], tool_calls=tool_calls)
+        own = [*self._own, *self._chain.news(self._messages).new]
+        tool_calls = self.usage.tool_calls - self.run.conversation.usage.tool_calls
+        return together(used_by(own, tool_calls=tool_calls), self._used_beside())
+
+    def _used_beside(self) -> Usage:
+        """Return what the run has used that is in none of its responses."""
+        own = [*self._own, *self._chain.news(self._messages).new]
+        return used_beside(self.usage, self.run.conversation.usage, own)
+
+    def _unwritten(self) -> tuple[News, Additions]:
+        """Return what is not on record yet."""
+        self._end_text()
+        news = self._chain.news(self._messages)
+        events, compacted = tuple(self._events), None
+        if news.given is not None:
+            upto = self._chain.upto(news)
+            compacted = Compacted(upto=upto, given=news.given, usage=self._used_beside())
+            number = self.run.message_seq + 1
+            events = (*events, compacted_event(news, upto=upto, message=number))
+        return news, Additions(
+            compacted=compacted, messages=news.new, events=events, results=tuple(self._results)
+        )
 
     async def before_run(self, ctx: RunContext[Any]) -> None:
         """Take hold of the run's messages and usage, which Pydantic AI goes on adding to."""
         self._messages = ctx.messages
         self.usage = ctx.usage
 
+    async def wrap_model_request(
+        self,
+        ctx: RunContext[Any],
+        *,
+        request_context: ModelRequestContext,
+        handler: WrapModelRequestHandler,
+    ) -> ModelResponse:
+        """Write what is to be asked: to make it fit the model can take long, or end the run."""
+        self._messages = ctx.messages
+        await self.flush()
+        return await handler(request_context)
+
     async def before_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
     ) -> ModelRequestContext:
-        """Write what the model is about to be sent."""
-        self._messages = ctx.messages
+        """Write what the model is about to be sent, if that is not all of it."""
         await self.flush()
+        return request_context
+
+    async def prepare_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """Write what the model is about to be sent instead, when it is asked again."""
+        if request_context.attempt > 1:
+            await self.flush()
         return request_context
 
     async def after_model_request(
@@ -187,18 +223,21 @@ class Recorder(AbstractCapability[Any]):
     async def end(self, ended: RunEnded) -> None:
         """Write the run's end, and what has come in before it, in one transaction."""
         async with self._turn:
-            await self.store.end(self.run, ended, self.unwritten(), session_usage=self.usage)
+            _, added = self._unwritten()
+            await self.store.end(self.run, ended, added, session_usage=self.usage)
 
     @uninterrupted
     async def flush(self) -> None:
         """Write what has come in since the last time, in one transaction."""
         async with self._turn:
-            added = self.unwritten()
+            news, added = self._unwritten()
+            events = len(self._events)
             await self.store.record(self.run, added)
             # Not before: what could not be written is written with what comes next.
-            del self._events[: len(added.events)]
+            del self._events[:events]
             del self._results[: len(added.results)]
-            self._written += len(added.messages)
+            self._chain.wrote(news)
+            self._own += news.new
             self._flushed_at = time.monotonic()
 
     async def flush_regularly(self) -> None:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 import anyio
 from pydantic import JsonValue
 from pydantic_ai import CancellationToken, RunCancelled, UsageLimits
-from pydantic_ai.messages import ModelResponse
 
 from orchestrator.agents import WorkyardAgent
 from orchestrator.errors import (
@@ -32,6 +31,7 @@ from orchestrator.events import RecordedEvent, RunEnded, Usage
 from orchestrator.failures import explain
 from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
+from orchestrator.responses import was_cut_off
 from orchestrator.store.claimed import ClaimedRun, RunDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.runs import LEASE_S
@@ -234,23 +234,12 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
         return _cancelled()
     except Exception as error:  # whatever ends a run goes on its record, bugs of ours included
         return _failure(error, request.draft.model)
-    if _was_cut_off(result.response):
+    if was_cut_off(result.response):
         text = (
             f"Model {request.draft.model!r} ended its answer without saying that it was complete."
         )
         return _Outcome(RunStatus.FAILED, error=ModelUnavailableError(f"{text} Try again."))
     return _Outcome(RunStatus.SUCCEEDED, output=_as_json(result.output))
-
-
-def _was_cut_off(response: ModelResponse) -> bool:
-    """Say whether an answer stops short, as when a proxy loses the provider.
-
-    Pydantic AI takes such a stream for complete. These providers always give a reason for the end;
-    `tests/wire/test_failures.py` holds that its absence is the sign.
-    """
-    if response.provider_name not in ("anthropic", "google", "google-cloud", "openai", "ollama"):
-        return False
-    return "finish_reason" not in (response.provider_details or {})
 
 
 def _as_json(output: JsonValue) -> JsonValue:

@@ -15,6 +15,7 @@ from orchestrator.events import (
     AgentMessage,
     Event,
     FileChanged,
+    HistoryCompacted,
     RunEnded,
     RunStarted,
     TextDelta,
@@ -101,6 +102,8 @@ def describe(event: Event) -> Text | None:
             return _line(f"  {'✗' if failed else '↳'} {first}", "red" if failed else "dim")
         case FileChanged():
             return _line(f"  ± {_change(event)}", "dim")
+        case HistoryCompacted():
+            return _line(f"✂ messages 1-{event.upto} are a summary from here on", "dim")
         case RunEnded():
             return _line(f"{event.status}: {in_words(event.usage)}", "bold")
         case _:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Update, bindparam, insert, select, update
 from orchestrator.errors import LeaseLostError
 from orchestrator.events import Event, ToolCalled, ToolReturned
 from orchestrator.store.claimed import Additions, ClaimedRun
+from orchestrator.store.compaction import write_compaction
 from orchestrator.store.facts import Said, event_body, parts_of
 from orchestrator.store.messages import as_json, dump_result, message_body
 from orchestrator.store.tables import (
@@ -63,6 +64,8 @@ def append(
     """
     if not _moved_on(tx, run, added, move_on, columns):
         return
+    if added.compacted is not None:
+        write_compaction(tx, run, added.compacted)
     write_messages(tx, run, added)
     said = _said(run, added)
     now = datetime.now(UTC)
@@ -95,7 +98,7 @@ def _moved_on(
         "from_event": run.event_seq,
         "from_message": run.message_seq,
         "to_event": run.event_seq + len(added.events),
-        "to_message": run.message_seq + len(added.messages),
+        "to_message": run.message_seq + added.numbers,
     }
     if tx.connection.execute(move_on, step | columns).rowcount == 1:
         return True
@@ -117,15 +120,20 @@ def _said(run: ClaimedRun, added: Additions) -> Said:
             "prompt": plain(draft.prompt),
             "inputs": draft.inputs,
         },
-        parts=run.parts | parts_of(added.messages, first=run.message_seq + 1),
+        parts=run.parts | parts_of(added.messages, first=first_number(run, added)),
         results={part.tool_call_id: part for part in added.results},
     )
+
+
+def first_number(run: ClaimedRun, added: Additions) -> int:
+    """Return the number that the first of the added messages has or would have."""
+    return run.message_seq + added.before_messages + 1
 
 
 def write_messages(tx: Transaction, run: ClaimedRun, added: Additions) -> None:
     """Add the messages' rows, which the session's counter has room for."""
     results = run.results | _dumped(added)
-    for seq, message in enumerate(added.messages, run.message_seq + 1):
+    for seq, message in enumerate(added.messages, first_number(run, added)):
         body, instructions = message_body(
             message,
             run_id=run.id,
@@ -205,9 +213,9 @@ def _answer(outcome: str | None, result: Mapping[str, Any] | None) -> dict[str, 
 
 def moved(run: ClaimedRun, added: Additions) -> None:
     """Let the process know that an addition is on record."""
-    run.parts = parts_of(added.messages, first=run.message_seq + 1) or run.parts
+    run.parts = parts_of(added.messages, first=first_number(run, added)) or run.parts
     run.event_seq += len(added.events)
-    run.message_seq += len(added.messages)
+    run.message_seq += added.numbers
     run.calls |= {event.call_id for event in added.events if isinstance(event, ToolCalled)}
     for call_id, part in _dumped(added).items():
         run.results.setdefault(call_id, part)

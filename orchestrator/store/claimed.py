@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from pydantic_ai import Conversation
 from pydantic_ai.messages import ModelMessage, ToolReturnPart
 
-from orchestrator.events import Event
+from orchestrator.events import Event, Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +27,38 @@ class RunDraft:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compacted:
+    """What a model is given instead of the messages up to one of them."""
+
+    upto: int
+    given: Sequence[ModelMessage]
+    usage: Usage
+    """What the run has used until then that is in none of its responses."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Additions:
     """What has happened in a run since the last time, each kind in its order."""
 
+    compacted: Compacted | None = None
+    """It has a number, as messages have: the one before theirs."""
     messages: Sequence[ModelMessage] = ()
     events: Sequence[Event] = ()
     results: Sequence[ToolReturnPart] = ()
     """Whole results of calls; their events show the beginning."""
 
     def __bool__(self) -> bool:
-        return bool(self.messages or self.events or self.results)
+        return bool(self.compacted or self.messages or self.events or self.results)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers of the conversation it takes."""
+        return len(self.messages) + self.before_messages
+
+    @property
+    def before_messages(self) -> int:
+        """How many of these numbers come before the messages'."""
+        return 0 if self.compacted is None else 1
 
 
 @dataclass(kw_only=True)
@@ -50,6 +72,8 @@ class ClaimedRun:
     draft: RunDraft
     conversation: Conversation
     """The session's past, as Pydantic AI takes it."""
+    past: Sequence[tuple[int, ModelMessage]] = ()
+    """What of it is on record as it is, with its numbers."""
     first_seq: int
     """The number of the run's first event."""
     event_seq: int

@@ -25,6 +25,8 @@ _RESULT = TypeAdapter(ToolReturnPart)
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 """What comes of a row that holds no message; pydantic's `ValidationError` is a `ValueError`."""
+COMPACTION = "compaction"
+"""The kind of a row that is no message, but what a model was given instead of some."""
 
 IN_LEDGER = "in_ledger"
 """The one key of a part whose whole is in the ledger of calls; its value is the call's id."""

@@ -5,21 +5,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any  # what columns hold
 
 from pydantic_ai import RunUsage
-from pydantic_ai.messages import ModelMessage
 from sqlalchemy import Connection, Table, Update, bindparam, func, insert, select, update
 
 from orchestrator.errors import LeaseLostError, NotFoundError, SessionBusyError, WrongRootError
 from orchestrator.events import Event, RunEnded, RunStarted, Usage, UserMessage
 from orchestrator.ids import new_id
 from orchestrator.lifecycle import RunStatus, next_status
-from orchestrator.store.additions import MOVE_ON, append, event_row
+from orchestrator.store.additions import MOVE_ON, append, event_row, first_number
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
+from orchestrator.store.compaction import ModelWindow, load_window, used_for_compaction
 from orchestrator.store.facts import Place, Said, parts_of
 from orchestrator.store.messages import Elsewhere, StoredMessage, read_messages
 from orchestrator.store.tables import EVENT, MESSAGE, RUN, SESSION, TOOL_CALL, plain
 from orchestrator.store.usage import added as usage_with
-from orchestrator.store.usage import dump_usage, used_by
-from orchestrator.store.window import load_messages
+from orchestrator.store.usage import dump_usage, together, used_by
 from orchestrator.store.writer import Transaction
 
 LEASE_S = 30.0
@@ -49,7 +48,7 @@ class Claim:
     event_seq: int
     message_seq: int
     usage: dict[str, Any]
-    past: list[ModelMessage]
+    past: ModelWindow
 
 
 def claim(draft: RunDraft, run_id: str, holder: str, tx: Transaction) -> Claim:
@@ -124,7 +123,7 @@ def _new_session(connection: Connection, draft: RunDraft, now: datetime) -> Clai
         event_seq=0,
         message_seq=0,
         usage={},
-        past=[],
+        past=ModelWindow((), ()),
     )
 
 
@@ -143,12 +142,18 @@ def _found(tx: Transaction, draft: RunDraft, session_id: str) -> Claim:
         event_seq=found.last_event_seq,
         message_seq=found.last_message_seq,
         usage=found.usage,
-        past=[],
+        past=ModelWindow((), ()),
     )
     if found.active_run_pk is not None:
         session = _take_from_the_dead(tx, session, found.active_run_pk)
     tx.flush()  # the run before may have ended in this very transaction
-    past = load_messages(tx.connection, session_id, found.pk, upto=found.last_message_seq)
+    past = load_window(
+        tx.connection,
+        session_id,
+        found.pk,
+        upto=found.last_message_seq,
+        window_seq=found.window_seq,
+    )
     return replace(session, past=past)
 
 
@@ -191,7 +196,8 @@ def usage_on_record(connection: Connection, session_pk: int, run_pk: int) -> Usa
         TOOL_CALL.c.run_pk == run_pk, TOOL_CALL.c.outcome == "success"
     )
     tool_calls = connection.execute(done).scalar_one()
-    return used_by(read_messages(rows, Elsewhere(session_id="")), tool_calls=tool_calls)
+    used = used_by(read_messages(rows, Elsewhere(session_id="")), tool_calls=tool_calls)
+    return together(used, used_for_compaction(connection, session_pk, run_pk))
 
 
 def end(
@@ -212,7 +218,7 @@ def end(
     else:
         append(tx, run, added, _LEAVE_USED, usage=dump_usage(session_usage))
     now = datetime.now(UTC)
-    parts = run.parts | parts_of(added.messages, first=run.message_seq + 1)
+    parts = run.parts | parts_of(added.messages, first=first_number(run, added))
     place = Said(parts=parts).place_of("text", ended.output)
     values = _end_of_run(run.id, ended, now, place)
     tx.connection.execute(_END_RUN, {"this": run.pk, **values})
@@ -267,6 +273,7 @@ _FOR_CLAIM = (
         SESSION.c.active_run_pk,
         SESSION.c.last_event_seq,
         SESSION.c.last_message_seq,
+        SESSION.c.window_seq,
         SESSION.c.usage,
     )
     .where(SESSION.c.id == bindparam("this"))

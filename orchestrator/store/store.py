@@ -63,10 +63,11 @@ class Store:
             draft=draft,
             conversation=Conversation(
                 # A run that broke off can leave calls without results, which no provider takes.
-                messages=repair_messages(claim.past),
+                messages=repair_messages(claim.past.messages),
                 usage=read_usage(claim.usage),
                 conversation_id=claim.session_id,
             ),
+            past=claim.past.rest,
             first_seq=claim.event_seq - 1,
             event_seq=claim.event_seq,
             message_seq=claim.message_seq,

@@ -35,6 +35,45 @@ def used_by(messages: Iterable[ModelMessage], *, tool_calls: int) -> Usage:
     )
 
 
+def together(one: Usage, other: Usage) -> Usage:
+    """Return the sum of what two have used; its cost is known if that of both is."""
+    costs = [usage.cost for usage in (one, other) if usage.requests]
+    known = [cost for cost in costs if cost is not None]
+    return Usage(
+        requests=one.requests + other.requests,
+        tool_calls=one.tool_calls + other.tool_calls,
+        input_tokens=one.input_tokens + other.input_tokens,
+        cache_read_tokens=one.cache_read_tokens + other.cache_read_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+        cost=sum(known, Decimal()) if known and len(known) == len(costs) else None,
+    )
+
+
+def used_beside(total: RunUsage, past: RunUsage, messages: Iterable[ModelMessage]) -> Usage:
+    """Return what a run has used that is in none of its responses: for summaries of its history.
+
+    Args:
+        total: What the session has used, this run included.
+        past: What it had used before this run.
+        messages: The run's own.
+    """
+    responses = [message for message in messages if isinstance(message, ModelResponse)]
+    told = past
+    for response in responses:
+        told = told + response.usage
+    rest = total - told
+    requests = rest.requests - len(responses)
+    if requests <= 0:
+        return Usage()
+    return Usage(
+        requests=requests,
+        input_tokens=rest.input_tokens,
+        cache_read_tokens=rest.cache_read_tokens,
+        output_tokens=rest.output_tokens,
+        cost=rest.cost,
+    )
+
+
 def dump_usage(usage: RunUsage) -> dict[str, Any]:
     """Return a session's usage as its row holds it."""
     dumped: dict[str, Any] = _USAGE.dump_python(usage, mode="json", exclude_defaults=True)

@@ -7,7 +7,13 @@ from typing import Any  # rows of several queries
 from pydantic_ai.messages import ModelMessage
 from sqlalchemy import BindParameter, Connection, Select, bindparam, case, select
 
-from orchestrator.store.messages import IN_LEDGER, Elsewhere, StoredMessage, read_messages
+from orchestrator.store.messages import (
+    COMPACTION,
+    IN_LEDGER,
+    Elsewhere,
+    StoredMessage,
+    read_messages,
+)
 from orchestrator.store.tables import BLOB, MESSAGE, RUN, SESSION, TOOL_CALL
 
 
@@ -40,14 +46,15 @@ def load_messages(
     Raises:
         HistoryUnreadableError: If one of them cannot be read.
     """
-    rows = stored_messages(db, path_to(db, session_pk, upto), after=after)
+    found = stored_messages(db, path_to(db, session_pk, upto), after=after)
+    rows = [row for row in found if row.kind != COMPACTION]
     return read_messages(rows, elsewhere_of(db, session_id, rows))
 
 
 def stored_messages(
     db: Connection, path: Sequence[Stretch], *, after: int = 0
 ) -> list[StoredMessage]:
-    """Return the rows on a path whose number is above `after`, in ascending order."""
+    """Return the rows on a path whose number is above `after`, compactions included, ascending."""
     rows: list[StoredMessage] = []
     for stretch in path:
         if stretch.upto > after:

@@ -1,0 +1,152 @@
+"""Compactions on record: what a model is given instead of a conversation's older part.
+
+A compaction is a row among the messages, with a number of its own; the messages that it stands for
+stay. A session points to its last one, and each names the one before it, so that what was given at
+any point of the conversation can be found again, in a fork too.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any  # what JSON holds
+
+from pydantic import ValidationError
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
+from sqlalchemy import Connection, bindparam, select, update
+
+from orchestrator.errors import HistoryUnreadableError
+from orchestrator.events import Usage
+from orchestrator.store.claimed import ClaimedRun, Compacted
+from orchestrator.store.messages import COMPACTION, as_json, read_messages
+from orchestrator.store.tables import MESSAGE, SESSION
+from orchestrator.store.window import Stretch, elsewhere_of, path_to, stored_messages
+from orchestrator.store.writer import Transaction
+
+
+@dataclass(frozen=True)
+class ModelWindow:
+    """What a model is given of a session: what stands for the older part, then its messages."""
+
+    given: Sequence[ModelMessage]
+    rest: Sequence[tuple[int, ModelMessage]]
+    """Messages as they were written, with their numbers."""
+
+    @property
+    def messages(self) -> list[ModelMessage]:
+        """All of it, oldest first."""
+        return [*self.given, *(message for _, message in self.rest)]
+
+
+def write_compaction(tx: Transaction, run: ClaimedRun, compacted: Compacted) -> None:
+    """Add a compaction, as the message after the last one, and let the session begin there."""
+    seq = run.message_seq + 1
+    this = {"session": run.session_pk}
+    body = {
+        "upto": compacted.upto,
+        "before": tx.connection.execute(_WINDOW, this).scalar_one(),
+        "given": ModelMessagesTypeAdapter.dump_python(
+            list(compacted.given), mode="json", exclude_none=True
+        ),
+        "usage": compacted.usage.model_dump(mode="json", exclude_defaults=True),
+    }
+    row = {
+        "session_pk": run.session_pk,
+        "seq": seq,
+        "run_pk": run.pk,
+        "kind": COMPACTION,
+        "body": as_json(body),
+        "instructions_pk": None,
+    }
+    tx.insert(MESSAGE, row)
+    tx.connection.execute(_MOVE_WINDOW, this | {"to": seq})
+
+
+def load_window(
+    db: Connection, session_id: str, session_pk: int, *, upto: int, window_seq: int
+) -> ModelWindow:
+    """Return what a model is given of a session up to a message.
+
+    Args:
+        db: An open connection.
+        session_id: The session.
+        session_pk: Its key.
+        upto: The last message.
+        window_seq: The compaction to begin with, or 0.
+
+    Raises:
+        HistoryUnreadableError: If it cannot be read; it names session and message.
+    """
+    path = path_to(db, session_pk, upto)
+    given: Sequence[ModelMessage] = ()
+    after = 0
+    if window_seq:
+        body = _body_at(db, session_id, path, window_seq)
+        given, after = _given(body, session_id, window_seq), body["upto"]
+    rows = [row for row in stored_messages(db, path, after=after) if row.kind != COMPACTION]
+    messages = read_messages(rows, elsewhere_of(db, session_id, rows))
+    numbers = [row.seq for row in rows]
+    return ModelWindow(given, list(zip(numbers, messages, strict=True)))
+
+
+def window_at(db: Connection, session_id: str, session_pk: int, seq: int) -> int:
+    """Return the compaction with which a model's history began at a message of the past, or 0.
+
+    Raises:
+        HistoryUnreadableError: If a compaction cannot be read.
+    """
+    window: int = db.execute(_WINDOW, {"session": session_pk}).scalar_one()
+    path = path_to(db, session_pk, max(window, seq))
+    while window > seq:
+        window = _body_at(db, session_id, path, window)["before"]
+    return window
+
+
+def used_for_compaction(db: Connection, session_pk: int, run_pk: int) -> Usage:
+    """Return what a run has used for its compactions, which none of its responses says."""
+    body = db.execute(_LAST_OF_RUN, {"session": session_pk, "run": run_pk}).scalars().first()
+    return Usage() if body is None else Usage.model_validate(json.loads(body)["usage"])
+
+
+def _body_at(db: Connection, session_id: str, path: Sequence[Stretch], seq: int) -> dict[str, Any]:
+    for stretch in path:
+        if stretch.after < seq <= stretch.upto:
+            this = {"session": stretch.session_pk, "seq": seq}
+            text = db.execute(_BODY, this).scalar_one_or_none()
+            try:
+                body: dict[str, Any] = json.loads(text or "")
+                body["upto"] + body["before"]  # numbers, or it is none
+            except (ValueError, LookupError, TypeError) as error:
+                raise HistoryUnreadableError(session_id, seq) from error
+            return body
+    raise HistoryUnreadableError(session_id, seq)
+
+
+def _given(body: dict[str, Any], session_id: str, seq: int) -> list[ModelMessage]:
+    try:
+        try:
+            return ModelMessagesTypeAdapter.validate_json(as_json(body["given"]))
+        except ValidationError:  # JSON of lone surrogates, which pydantic's own reader refuses
+            return ModelMessagesTypeAdapter.validate_python(body["given"])
+    except (ValidationError, LookupError) as error:
+        raise HistoryUnreadableError(session_id, seq) from error
+
+
+_WINDOW = select(SESSION.c.window_seq).where(SESSION.c.pk == bindparam("session"))
+_MOVE_WINDOW = (
+    update(SESSION).where(SESSION.c.pk == bindparam("session")).values(window_seq=bindparam("to"))
+)
+_BODY = select(MESSAGE.c.body).where(
+    MESSAGE.c.session_pk == bindparam("session"),
+    MESSAGE.c.seq == bindparam("seq"),
+    MESSAGE.c.kind == COMPACTION,
+)
+_LAST_OF_RUN = (
+    select(MESSAGE.c.body)
+    .where(
+        MESSAGE.c.session_pk == bindparam("session"),
+        MESSAGE.c.run_pk == bindparam("run"),
+        MESSAGE.c.kind == COMPACTION,
+    )
+    .order_by(MESSAGE.c.seq.desc())
+    .limit(1)
+)

@@ -1,0 +1,115 @@
+"""History that fits, through every provider class: what goes out is what a provider takes."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from pydantic_ai import Agent
+from pydantic_ai.models import Model
+
+from orchestrator.compaction.capability import Compaction
+from tests.wire.conftest import Served
+from tests.wire.models import MODELS
+from tests.wire.script import Answer, Call, Fail, Received, Say, Stop, turn
+
+Build = Callable[[str], Model]
+EVERY_MODEL = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
+
+WINDOW = 100_000
+TASK = "Add up all of it."
+TOO_LONG = {
+    "openai-chat": Fail(400, "Too long.", code="context_length_exceeded"),
+    "openai-responses": Fail(400, "Too long.", code="context_length_exceeded"),
+    "anthropic": Fail(400, "prompt is too long: 250000 tokens"),
+}
+
+
+def add(a: int, b: int) -> str:
+    """Add two numbers."""
+    return f"{a + b} " + "and so on " * 500
+
+
+class Provider:
+    """Calls a tool again and again, until it has been asked for a summary and then thrice more."""
+
+    def __init__(self, summary: Answer, full: Answer | None = None) -> None:
+        self.summary = summary
+        self.full = full
+        self.for_summary: list[Received] = []
+        self.others: list[Received] = []
+
+    def __call__(self, received: Received) -> Answer:
+        if "You write the notes" in json.dumps(received.body):
+            self.for_summary.append(received)
+            return self.summary
+        self.others.append(received)
+        number = len(self.others)
+        if self.full is not None and number == 5:
+            return self.full
+        if number == 9:
+            return turn(Say("All of it."))
+        used = 1000 if self.for_summary or self.full is not None else 20_000 * number
+        call = Call("add", {"a": number, "b": number})
+        return turn(Say("Let me see."), call, input_tokens=used)
+
+
+async def run(model: Model) -> str:
+    async with Agent(
+        model,
+        tools=[add],
+        capabilities=[Compaction(context_window=WINDOW, keep=0.01)],
+        model_settings={"max_tokens": 1000},
+    ) as agent:
+        return (await agent.run(TASK)).output
+
+
+@EVERY_MODEL
+async def test_summary_takes_the_place_of_what_the_model_cannot_take(
+    served: Served, build: Build
+) -> None:
+    provider = Provider(Say("NOTES: sums so far."))
+    served.play(provider)
+
+    assert await run(build(served.base_url)) == "All of it."
+
+    assert len(provider.for_summary) == 1
+    after = provider.others[4]
+    sent = json.dumps(after.body)
+    assert "NOTES: sums so far." in sent
+    assert sent.count(TASK) == 1
+    assert len(after.tool_results) == 1, "the last call with its result stays"
+    assert len(provider.others[-1].tool_results) == 5
+
+
+@pytest.mark.parametrize("name", TOO_LONG)
+async def test_model_that_says_it_is_too_much_is_asked_again_with_less(
+    served: Served, name: str
+) -> None:
+    provider = Provider(Say("NOTES: sums so far."), full=TOO_LONG[name])
+    served.play(provider)
+
+    assert await run(MODELS[name](served.base_url)) == "All of it."
+
+    refused, again = provider.others[4:6]
+    assert "NOTES: sums so far." not in json.dumps(refused.body)
+    assert "NOTES: sums so far." in json.dumps(again.body)
+    assert len(again.tool_results) < len(refused.tool_results)
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [Stop("Half of the no"), Fail(503, "Overloaded."), turn(Say(" "))],
+    ids=["broken off", "failed", "empty"],
+)
+@EVERY_MODEL
+async def test_summary_that_is_not_whole_is_not_taken(
+    served: Served, build: Build, summary: Answer
+) -> None:
+    """Half a summary would be all that is left of a conversation."""
+    provider = Provider(summary)
+    served.play(provider)
+    provider.full = Say("I could go on.")
+
+    assert await run(build(served.base_url))
+
+    assert len(provider.others[-1].tool_results) == len(provider.others) - 1
