@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.measure import Samples, print_heading
+from benchmarks.measure import print_heading
 from benchmarks.record_figures import Figures
 from benchmarks.ring import OURS, Answer, Ring
 from benchmarks.stores import heavy
@@ -55,48 +55,37 @@ def _warm(ring: Ring) -> None:
         ("close", {}),
         ("load", {"file": "warm.db", "session": "warm"}),
     ):
-        _ask_all(ring, what, **facts)
+        ring.ask_all(what, **facts)
 
 
 def _measure_short(ring: Ring, figures: Figures) -> None:
     """Turns 1 to 10 of new sessions."""
-    _ask_all(ring, "open", file="short.db")
+    ring.ask_all("open", file="short.db")
     for name, answer in ring.ask(ROUNDS, "short", sessions=4, count=FEW):
         figures.append_few.add(name, statistics.median(answer["ms"]))
         figures.written_few.add(name, _written_a_turn(answer))
-    _ask_all(ring, "close")
+    ring.ask_all("close")
 
 
 def _measure_long(ring: Ring, size: Size, figures: Figures) -> None:
     """The turns before the hundredth, and the last fifth of all."""
-    _ask_all(ring, "open", file="long.db")
-    _append(ring, 1, SOME // 2)
-    _append(ring, ROUNDS, SOME // 2 // ROUNDS, figures.append_some)
+    ring.ask_all("open", file="long.db")
+    ring.ask_all("turns", session="long", count=SOME // 2)
+    for name, answer in ring.ask(ROUNDS, "turns", session="long", count=SOME // 2 // ROUNDS):
+        figures.append_some.add(name, statistics.median(answer["ms"]))
     late = size.turns // 5 // ROUNDS  # in each round, a fifth of them with their load
     between = size.turns - SOME - late * ROUNDS
     blocks = max(1, between // 100)
-    _append(ring, blocks, between // blocks)
+    for _ in range(blocks):
+        ring.ask_all("turns", session="long", count=between // blocks)
     loaded = late // 5
-    _append(ring, ROUNDS, late - loaded, figures.append_many, figures.written_many)
+    for name, answer in ring.ask(ROUNDS, "turns", session="long", count=late - loaded):
+        figures.append_many.add(name, statistics.median(answer["ms"]))
+        figures.written_many.add(name, _written_a_turn(answer))
     for name, answer in ring.ask(ROUNDS, "runs", session="long", count=loaded):
         figures.whole.add(name, statistics.median(answer["ms"]))
-    for name, answer in ring.ask(1, "close"):
+    for name, answer in ring.ask_all("close").items():
         figures.stored.add(name, answer["bytes"])
-
-
-def _append(
-    ring: Ring,
-    rounds: int,
-    count: int,
-    ms: Samples | None = None,
-    written: Samples | None = None,
-) -> None:
-    """Append turns to the long session, and keep what is wanted of each round."""
-    for name, answer in ring.ask(rounds, "turns", session="long", count=count):
-        if ms is not None:
-            ms.add(name, statistics.median(answer["ms"]))
-        if written is not None:
-            written.add(name, _written_a_turn(answer))
 
 
 def _measure_loads(ring: Ring, figures: Figures) -> None:
@@ -113,11 +102,6 @@ def _measure_crowds(ring: Ring, size: Size, figures: Figures) -> None:
         figures.talks[name] = answer
     for name, answer in ring.ask(1, "compete", file="compete.db", sessions=size.rivals):
         figures.rivals[name] = answer
-
-
-def _ask_all(ring: Ring, what: str, **facts: object) -> None:
-    for _ in ring.ask(1, what, **facts):
-        pass
 
 
 def _written_a_turn(answer: Answer) -> float:

@@ -128,7 +128,7 @@ class Figures:
             _at_most(f"of these, turn {turns} to turn 10", many / few, 1.2),
             _at_most(f"MB after {turns} turns", _middle(self.stored, OURS) * _MB, 4.5),
             _at_most(
-                "bytes of a run with 20 tool calls, to whole messages as JSON",
+                "bytes of runs with 20 tool calls, to whole messages as JSON",
                 self.heavy_bytes / self.floor_bytes,
                 1 / 3,
             ),

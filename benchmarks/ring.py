@@ -58,24 +58,34 @@ class StoreProcess:
                     process.stdin.close()
 
     def ask(self, what: str, **facts: object) -> Answer:
-        """Ask a question of `benchmarks.stores.contest`; a file is named below its directory.
+        """Ask a question of `benchmarks.stores.contest`, and wait for the answer.
 
         Raises:
             FallenError: The store cannot answer it.
         """
+        self.send(what, **facts)
+        return self.answer()
+
+    def send(self, what: str, **facts: object) -> None:
+        """Ask a question; a file is named below the store's directory."""
         if "file" in facts:
             facts["file"] = str(self.place / str(facts["file"]))
         assert self._process.stdin is not None, "it was asked for"
-        assert self._process.stdout is not None, "it was asked for"
-        try:
+        with suppress(BrokenPipeError):  # there will be no answer, which says it
             self._process.stdin.write(f"{json.dumps({'ask': what, **facts})}\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+
+    def answer(self) -> Answer:
+        """Wait for the answer to the question that was sent.
+
+        Raises:
+            FallenError: The store cannot answer it.
+        """
+        assert self._process.stdout is not None, "it was asked for"
+        line = self._process.stdout.readline()
         answer: Answer = json.loads(line or json.dumps({"error": self._last_words()}))
         if "error" in answer:
-            raise FallenError(f"`{what}` ended with {answer['error']}")
+            raise FallenError(f"it ended with {answer['error']}")
         return answer
 
     def _last_words(self) -> str:
@@ -122,15 +132,33 @@ class Ring:
             FallenError: Ours has fallen.
         """
         for name in in_turn(list(self.standing), rounds):
-            if name not in self.standing:
-                continue
-            try:
-                yield name, self.standing[name].ask(what, **facts)
-            except FallenError as fallen:
-                if name == OURS:
-                    raise
-                del self.standing[name]
-                self.fallen[name] = _without_places(str(fallen))
+            if name in self.standing:
+                with self._watched(name):
+                    yield name, self.standing[name].ask(what, **facts)
+
+    def ask_all(self, what: str, **facts: object) -> dict[str, Answer]:
+        """Ask all stores that stand at once, for what is not timed.
+
+        Raises:
+            FallenError: Ours has fallen.
+        """
+        answers = {}
+        for process in self.standing.values():
+            process.send(what, **facts)
+        for name in list(self.standing):
+            with self._watched(name):
+                answers[name] = self.standing[name].answer()
+        return answers
+
+    @contextmanager
+    def _watched(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FallenError as fallen:
+            if name == OURS:
+                raise
+            del self.standing[name]
+            self.fallen[name] = _without_places(str(fallen))
 
 
 def _without_places(reason: str) -> str:

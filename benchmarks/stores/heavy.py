@@ -1,8 +1,9 @@
-"""A run with many tool calls: what the record takes on disk, beside whole messages as JSON."""
+"""Runs with many tool calls: what the record takes on disk, beside whole messages as JSON."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 from pydantic_ai import RunUsage
@@ -24,6 +25,8 @@ from orchestrator.store.claimed import Additions, ClaimedRun
 from orchestrator.store.facts import shown
 from orchestrator.store.store import Store, open_store
 
+RUNS = 10
+"""Each in a session of its own: of one alone, most would be tables that are empty."""
 REQUESTS = 21
 INSTRUCTIONS_BYTES = 8 * 1024
 RESULT_BYTES = 2 * 1024
@@ -35,15 +38,17 @@ _INSTRUCTIONS = ("Read before you judge, and cite each line that you rely on. " 
 
 
 async def measured(place: Path) -> tuple[int, int]:
-    """Return the bytes of the record of one such run, and of its messages stored whole."""
-    file = place / "heavy.db"
+    """Return the bytes of the record of such runs, and of their messages stored whole."""
+    file, runs = place / "heavy.db", []
     async with open_store(f"sqlite+aiosqlite:///{file}") as store:
-        run = await store.claim(draft(PROMPT, None))
-        messages = list(_messages(run.id, run.session_id))
-        await _write(store, run, messages)
-        read = await store.sessions.messages(run.session_id)
-    assert read == messages, "the record gives back what it was given"
-    return _size(file), _floor(place / "floor.db", messages)
+        for _ in range(RUNS):
+            run = await store.claim(draft(PROMPT, None))
+            messages = list(_messages(run.id, run.session_id))
+            await _write(store, run, messages)
+            read = await store.sessions.messages(run.session_id)
+            assert read == messages, "the record gives back what it was given"
+            runs.append(messages)
+    return _size(file), _floor(place / "floor.db", list(chain(*runs)))
 
 
 def _messages(run_id: str, session_id: str) -> Iterator[ModelMessage]:

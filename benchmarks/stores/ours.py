@@ -1,26 +1,28 @@
 """Workyard's record: a turn as the runner and its recorder write it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from pydantic_ai import RunUsage
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
-from sqlalchemy import Connection
 
 from benchmarks.stores.contest import serve
 from benchmarks.stores.interface import Model
 from benchmarks.stores.workload import Turn
 from orchestrator.events import AgentMessage, RunEnded, Usage
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store import runs
+from orchestrator.store import runs, store
 from orchestrator.store.claimed import Additions, RunDraft
 from orchestrator.store.store import open_store
-from orchestrator.store.window import load_messages
 
 MODEL = "scripted"
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass
@@ -35,17 +37,18 @@ class Loading:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        assert "load_messages" in vars(runs), "that is what claims load by"
-        vars(runs)["load_messages"] = self._timed
+        for module, name in ((runs, "load_messages"), (store, "repair_messages")):
+            vars(module)[name] = self._timed(vars(module)[name])
 
-    def _timed(
-        self, db: Connection, session_id: str, session_pk: int, *, upto: int, after: int = 0
-    ) -> list[ModelMessage]:
-        started = time.perf_counter()
-        try:
-            return load_messages(db, session_id, session_pk, upto=upto, after=after)
-        finally:
-            self.seconds += time.perf_counter() - started
+    def _timed(self, work: Callable[P, T]) -> Callable[P, T]:
+        def timed(*args: P.args, **kwargs: P.kwargs) -> T:
+            started = time.perf_counter()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.seconds += time.perf_counter() - started
+
+        return timed
 
 
 class Record:
