@@ -29,7 +29,8 @@ RUNS = 10
 """Each in a session of its own: of one alone, most would be tables that are empty."""
 REQUESTS = 21
 INSTRUCTIONS_BYTES = 8 * 1024
-RESULT_BYTES = 2 * 1024
+RESULT_BYTES = range(1024, 3 * 1024, 1024 * 2 // (REQUESTS - 1))
+"""2 KB on average; of one size alone, either none or all of them would fit SQLite's pages."""
 PROMPT, ANSWER = "Where are prices rounded?", "Once, at the end, in the till."
 
 _INSTRUCTIONS = ("Read before you judge, and cite each line that you rely on. " * 200)[
@@ -67,7 +68,7 @@ def _messages(run_id: str, session_id: str) -> Iterator[ModelMessage]:
             conversation_id=session_id,
         )
         text = f"def round_{number}(price): return round(price, {number})\n" * 100
-        parts = [ToolReturnPart(call.tool_name, text[:RESULT_BYTES], call.tool_call_id)]
+        parts = [ToolReturnPart(call.tool_name, text[: RESULT_BYTES[number]], call.tool_call_id)]
 
 
 async def _write(store: Store, run: ClaimedRun, messages: Sequence[ModelMessage]) -> None:
