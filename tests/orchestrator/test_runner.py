@@ -62,7 +62,7 @@ async def test_call_is_on_record_before_it_has_an_effect(
     agent_model = playing([READ], look)
     await yard.run("repo_guide", "go", model=agent_model)
 
-    assert seen[0][2:] == ["tool_called", "tool_returned"]
+    assert seen[0][2:4] == ["tool_called", "tool_returned"]
 
 
 async def test_streamed_text_is_on_record_while_the_model_goes_on(yard: Orchestrator) -> None:
