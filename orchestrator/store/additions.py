@@ -1,24 +1,23 @@
 """What one piece of work adds to a session: messages, events, calls."""
 
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any  # what columns hold
 
 from sqlalchemy import Connection, Update, bindparam, insert, select, update
 
 from orchestrator.errors import LeaseLostError
-from orchestrator.events import Event, ToolCalled, ToolReturned
+from orchestrator.events import Event
 from orchestrator.store.claimed import Additions, ClaimedRun
 from orchestrator.store.compaction import write_compaction
 from orchestrator.store.facts import Said, event_body, parts_of
-from orchestrator.store.messages import as_json, dump_result, message_body
+from orchestrator.store.ledger import News, keep, kept, news_of
+from orchestrator.store.messages import message_body, read_result
 from orchestrator.store.tables import (
     BLOB,
     EVENT,
     MESSAGE,
     SESSION,
-    TOOL_CALL,
     plain,
 )
 from orchestrator.store.writer import Transaction
@@ -36,15 +35,6 @@ MOVE_ON = (
 
 _KNOWN_BLOB = select(BLOB.c.pk).where(BLOB.c.sha256 == bindparam("sha256"))
 _NEW_BLOB = insert(BLOB).returning(BLOB.c.pk)
-_ANSWERED = (
-    update(TOOL_CALL)
-    .where(TOOL_CALL.c.run_pk == bindparam("run"), TOOL_CALL.c.call_id == bindparam("call"))
-    .values(
-        outcome=bindparam("new_outcome"),
-        result=bindparam("new_result"),
-        returned_at=bindparam("now"),
-    )
-)
 
 
 def append(
@@ -66,12 +56,13 @@ def append(
         return
     if added.compacted is not None:
         write_compaction(tx, run, added.compacted)
-    write_messages(tx, run, added)
-    said = _said(run, added)
+    news = news_of(run, added)
+    write_messages(tx, run, added, news)
+    said = _said(run, added, news)
     now = datetime.now(UTC)
     for seq, event in enumerate(added.events, run.event_seq + 1):
         tx.insert(EVENT, event_row(run.session_pk, run.pk, seq, event, said, now))
-    _keep_ledger(tx, run, added, now)
+    keep(tx, run, news, now)
 
 
 def event_row(  # noqa: PLR0913 - the columns of a row
@@ -110,7 +101,7 @@ def _moved_on(
     raise LeaseLostError(run.session_id, run.id)
 
 
-def _said(run: ClaimedRun, added: Additions) -> Said:
+def _said(run: ClaimedRun, added: Additions, news: News) -> Said:
     draft = run.draft
     return Said(
         run={
@@ -121,7 +112,8 @@ def _said(run: ClaimedRun, added: Additions) -> Said:
             "inputs": draft.inputs,
         },
         parts=run.parts | parts_of(added.messages, first=first_number(run, added)),
-        results={part.tool_call_id: part for part in added.results},
+        # As they will be read: what JSON has no word for is then another.
+        results={key: read_result(text) for key, text in news.results.items()},
     )
 
 
@@ -130,9 +122,9 @@ def first_number(run: ClaimedRun, added: Additions) -> int:
     return run.message_seq + added.before_messages + 1
 
 
-def write_messages(tx: Transaction, run: ClaimedRun, added: Additions) -> None:
+def write_messages(tx: Transaction, run: ClaimedRun, added: Additions, news: News) -> None:
     """Add the messages' rows, which the session's counter has room for."""
-    results = run.results | _dumped(added)
+    results = run.results | news.results
     for seq, message in enumerate(added.messages, first_number(run, added)):
         body, instructions = message_body(
             message,
@@ -153,7 +145,7 @@ def write_messages(tx: Transaction, run: ClaimedRun, added: Additions) -> None:
 
 
 def _blob(connection: Connection, text: str) -> int:
-    content = text.encode(errors="backslashreplace")
+    content = text.encode(errors="surrogatepass")
     sha256 = hashlib.sha256(content).hexdigest()
     found = connection.execute(_KNOWN_BLOB, {"sha256": sha256}).scalar_one_or_none()
     if found is None:
@@ -163,59 +155,9 @@ def _blob(connection: Connection, text: str) -> int:
     return pk
 
 
-def _dumped(added: Additions) -> dict[str, dict[str, Any]]:
-    return {part.tool_call_id: dump_result(part) for part in added.results}
-
-
-def _keep_ledger(tx: Transaction, run: ClaimedRun, added: Additions, now: datetime) -> None:
-    """Write down which calls were made, and what became of them.
-
-    A provider may give one id twice; the ledger keeps the first.
-    """
-    results = _dumped(added)
-    returned = {e.call_id: e.outcome for e in added.events if isinstance(e, ToolReturned)}
-    new = {
-        event.call_id: event
-        for event in reversed(added.events)
-        if isinstance(event, ToolCalled) and event.call_id not in run.calls
-    }
-    for call_id, called in new.items():
-        row = _called(run.pk, called, now) | _answer(returned.get(call_id), results.get(call_id))
-        tx.insert(TOOL_CALL, row | {"returned_at": now if call_id in returned else None})
-    for call_id in returned.keys() & run.calls - run.results.keys():
-        answer = _answer(returned[call_id], results.get(call_id))
-        tx.connection.execute(
-            _ANSWERED,
-            {
-                "run": run.pk,
-                "call": call_id,
-                "now": now,
-                "new_outcome": answer["outcome"],
-                "new_result": answer["result"],
-            },
-        )
-
-
-def _called(run_pk: int, called: ToolCalled, now: datetime) -> dict[str, Any]:
-    canonical = as_json(dict(sorted(called.arguments.items())))
-    return {
-        "run_pk": run_pk,
-        "call_id": called.call_id,
-        "tool": called.tool,
-        "arguments_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
-        "called_at": now,
-    }
-
-
-def _answer(outcome: str | None, result: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {"outcome": outcome, "result": None if result is None else as_json(result)}
-
-
 def moved(run: ClaimedRun, added: Additions) -> None:
     """Let the process know that an addition is on record."""
+    kept(run, added)
     run.parts = parts_of(added.messages, first=first_number(run, added)) or run.parts
     run.event_seq += len(added.events)
     run.message_seq += added.numbers
-    run.calls |= {event.call_id for event in added.events if isinstance(event, ToolCalled)}
-    for call_id, part in _dumped(added).items():
-        run.results.setdefault(call_id, part)

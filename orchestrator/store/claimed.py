@@ -82,10 +82,12 @@ class ClaimedRun:
     """The number of the session's last message."""
     first_message_seq: int
     """The number of the run's first message, which holds its prompt."""
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What the ledger says of the run's calls: their results as messages hold them, by call id."""
     calls: set[str] = field(default_factory=set)
-    """The ids of the calls that are in the ledger."""
+    """The keys of the calls that are in the ledger."""
+    answered: set[str] = field(default_factory=set)
+    """The keys of those that are there with a result."""
+    results: dict[str, str] = field(default_factory=dict)
+    """The results that no message holds yet, as the ledger has them: JSON, by the call's key."""
     parts: dict[tuple[int, int], Any] = field(default_factory=dict)
     """The texts and calls of the last responses that were written, by message and index."""
     turn: anyio.Lock = field(default_factory=anyio.Lock)

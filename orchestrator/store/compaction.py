@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any  # what JSON holds
 
-from pydantic import ValidationError
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
 from sqlalchemy import Connection, bindparam, select, update
 
 from orchestrator.errors import HistoryUnreadableError
 from orchestrator.events import Usage
 from orchestrator.store.claimed import ClaimedRun, Compacted
-from orchestrator.store.messages import COMPACTION, as_json, read_messages
+from orchestrator.store.messages import COMPACTION, as_json, messages_of, read_messages
 from orchestrator.store.tables import MESSAGE, SESSION
 from orchestrator.store.window import Stretch, elsewhere_of, path_to, stored_messages
 from orchestrator.store.writer import Transaction
@@ -44,9 +43,7 @@ def write_compaction(tx: Transaction, run: ClaimedRun, compacted: Compacted) -> 
     body = {
         "upto": compacted.upto,
         "before": tx.connection.execute(_WINDOW, this).scalar_one(),
-        "given": ModelMessagesTypeAdapter.dump_python(
-            list(compacted.given), mode="json", exclude_none=True
-        ),
+        "given": ModelMessagesTypeAdapter.dump_python(list(compacted.given), mode="json"),
         "usage": compacted.usage.model_dump(mode="json", exclude_defaults=True),
     }
     row = {
@@ -123,11 +120,8 @@ def _body_at(db: Connection, session_id: str, path: Sequence[Stretch], seq: int)
 
 def _given(body: dict[str, Any], session_id: str, seq: int) -> list[ModelMessage]:
     try:
-        try:
-            return ModelMessagesTypeAdapter.validate_json(as_json(body["given"]))
-        except ValidationError:  # JSON of lone surrogates, which pydantic's own reader refuses
-            return ModelMessagesTypeAdapter.validate_python(body["given"])
-    except (ValidationError, LookupError) as error:
+        return messages_of(as_json(body["given"]))
+    except (ValueError, LookupError) as error:
         raise HistoryUnreadableError(session_id, seq) from error
 
 

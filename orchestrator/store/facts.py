@@ -4,12 +4,11 @@ What a run's row, a message or the ledger of calls says already is left out of a
 filled in when it is read: an answer is stored once, and so is a file that a tool has written.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal  # Any: what JSON holds
+from typing import Any  # what JSON holds
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_ai.messages import (
     ModelMessage,
     ModelResponse,
@@ -18,6 +17,7 @@ from pydantic_ai.messages import (
     ToolReturnPart,
     UserPromptPart,
 )
+from pydantic_core import PydanticSerializationError
 
 from orchestrator.events import (
     AgentMessage,
@@ -29,15 +29,13 @@ from orchestrator.events import (
     ToolReturned,
     UserMessage,
 )
-from orchestrator.store.messages import as_json
+from orchestrator.store.messages import as_json, call_key
 
 PREVIEW_CHARS = 2000
 """How much of a tool's result its event shows; the message has the whole."""
 
 AT = "at"
 """In a row, in place of a text or arguments: `[message, part]` where they are."""
-
-_RESULT = TypeAdapter(ToolReturnPart)
 
 _OF_RUN: Mapping[type[Event], Mapping[str, str]] = {
     RunStarted: {"agent": "agent", "model": "model", "spec_sha256": "spec_sha256"},
@@ -51,7 +49,10 @@ Place = tuple[int, int]
 
 def shown(part: ToolReturnPart) -> str:
     """Return as much of a tool's result as its event shows."""
-    text = part.model_response_str()
+    try:
+        text = part.model_response_str()
+    except (PydanticSerializationError, UnicodeEncodeError):  # lone surrogates in what is no text
+        text = ascii(part.content)
     return text if len(text) <= PREVIEW_CHARS else text[:PREVIEW_CHARS] + "…"
 
 
@@ -63,12 +64,23 @@ class Said:
     """Columns of the run's row."""
     parts: Mapping[Place, TextPart | ToolCallPart] = field(default_factory=dict)
     results: Mapping[str, ToolReturnPart] = field(default_factory=dict)
-    """By the call's id."""
+    """By the call's key."""
 
-    def place_of(self, kind: Literal["text", "tool-call"], value: object) -> Place | None:
-        """Return where a text or the arguments of a call are."""
+    def place_of_text(self, text: object) -> Place | None:
+        """Return where a text is."""
         for place, part in self.parts.items():
-            if part.part_kind == kind and _content(part) == value:
+            if isinstance(part, TextPart) and part.content == text:
+                return place
+        return None
+
+    def place_of_call(self, call: ToolCalled) -> Place | None:
+        """Return where the arguments of a call are."""
+        for place, part in self.parts.items():
+            if (
+                isinstance(part, ToolCallPart)
+                and part.tool_call_id == call.call_id
+                and _has_said(part, call.arguments)
+            ):
                 return place
         return None
 
@@ -104,21 +116,20 @@ def event_body(event: Event, said: Said) -> str | None:
     """Return an event's body for its row; None when nothing is left to say."""
     fields = event.model_dump(mode="json", exclude={"type"}, exclude_defaults=True)
     for name, column in _OF_RUN.get(type(event), {}).items():
-        if name in fields and said.run.get(column) == fields[name]:
-            del fields[name]
-    place: Place | None = None
+        value = getattr(event, name)
+        if as_json(value) == as_json(said.run.get(column)):
+            fields.pop(name, None)
+        else:  # also where it is the default: what is not in the row is what the run's says
+            fields[name] = value
     match event:
-        case ToolCalled(call_id=call_id, arguments=arguments):
-            place = said.place_of("tool-call", (call_id, arguments))
-            _move(fields, "arguments", place)
+        case ToolCalled():
+            _move(fields, "arguments", said.place_of_call(event))
         case AgentMessage(content=text):
-            place = said.place_of("text", text)
-            _move(fields, "content", place)
+            _move(fields, "content", said.place_of_text(text))
         case RunEnded(output=str(text)):
-            place = said.place_of("text", text)
-            _move(fields, "output", place)
+            _move(fields, "output", said.place_of_text(text))
         case ToolReturned(call_id=call_id, content=text):
-            result = said.results.get(call_id)
+            result = said.results.get(call_key(call_id))
             if result is not None and shown(result) == text:
                 del fields["content"]
         case _:
@@ -132,10 +143,13 @@ def _move(fields: dict[str, Any], name: str, place: Place | None) -> None:
         fields[AT] = place
 
 
-def _content(part: TextPart | ToolCallPart) -> object:
-    if isinstance(part, TextPart):
-        return part.content
-    return part.tool_call_id, part.args_as_dict()
+def _has_said(part: ToolCallPart, arguments: Mapping[str, Any]) -> bool:
+    # As JSON: to Python, 1 and true are the same.
+    text = as_json(arguments)
+    if text != as_json(part.args_as_dict()):
+        return False
+    # What JSON has no word for is null in a message that does not hold the model's own text.
+    return isinstance(part.args, str) or not ("NaN" in text or "Infinity" in text)
 
 
 def read_event(kind: str, body: dict[str, Any], said: Said) -> Event:
@@ -157,7 +171,7 @@ def read_event(kind: str, body: dict[str, Any], said: Said) -> Event:
         else:
             fields["output" if kind == "run_ended" else "content"] = part.content
     if kind == "tool_returned" and "content" not in fields:
-        fields["content"] = shown(said.results[fields["call_id"]])
+        fields["content"] = shown(said.results[call_key(fields["call_id"])])
     try:
         return EventAdapter.validate_python({"type": kind, **fields})
     except ValidationError as error:
@@ -165,11 +179,3 @@ def read_event(kind: str, body: dict[str, Any], said: Said) -> Event:
 
 
 _TYPES: Mapping[str, type[Event]] = {"run_started": RunStarted, "user_message": UserMessage}
-
-
-def read_result(text: str) -> ToolReturnPart:
-    """Return a tool's result from its row in the ledger."""
-    try:
-        return _RESULT.validate_json(text)
-    except ValidationError:  # JSON of lone surrogates, which pydantic's own reader refuses
-        return _RESULT.validate_python(json.loads(text))

@@ -4,13 +4,19 @@ import json
 from collections.abc import Sequence
 from typing import Any  # what JSON holds
 
-from pydantic_ai.messages import ModelResponse
+from pydantic_ai.messages import ModelResponse, TextPart
 from sqlalchemy import Connection, select, tuple_
 
 from orchestrator.errors import HistoryUnreadableError
 from orchestrator.events import RecordedEvent
-from orchestrator.store.facts import AT, Place, Said, parts_of, read_event, read_result
-from orchestrator.store.messages import Elsewhere, StoredMessage, read_messages
+from orchestrator.store.facts import AT, Place, Said, parts_of, read_event
+from orchestrator.store.messages import (
+    Elsewhere,
+    StoredMessage,
+    call_key,
+    read_messages,
+    read_result,
+)
 from orchestrator.store.tables import EVENT, MESSAGE, RUN, TOOL_CALL, RunRow, SessionRow
 
 
@@ -32,16 +38,19 @@ def load_events(
     results = _results(
         db,
         {
-            (row.run_pk, body["call_id"])
+            (row.run_pk, call_key(body["call_id"]))
             for row, body in zip(rows, bodies, strict=True)
-            if row.type == "tool_returned" and "content" not in body and "call_id" in body
+            if _has_result_elsewhere(row.type, body)
         },
     )
     events: list[RecordedEvent] = []
     for row, body in zip(rows, bodies, strict=True):
-        called = {call: part for (pk, call), part in results.items() if pk == row.run_pk}
-        said = Said(run=runs[row.run_pk], parts=parts, results=called)
         try:
+            returned = {}
+            if _has_result_elsewhere(row.type, body):
+                key = call_key(body["call_id"])
+                returned[key] = read_result(results[row.run_pk, key])
+            said = Said(run=runs[row.run_pk], parts=parts, results=returned)
             event = read_event(row.type, body, said)
         except (ValueError, LookupError, TypeError) as error:
             raise HistoryUnreadableError(session.id, row.seq, what="Event") from error
@@ -57,7 +66,10 @@ def fill_outputs(db: Connection, session: SessionRow, runs: Sequence[RunRow]) ->
     parts = _parts(db, session, {run.output_seq for run in runs if run.output_seq})
     for run in runs:
         if run.output_seq is not None and run.output_part is not None:
-            run.output = parts[run.output_seq, run.output_part].content
+            part = parts.get((run.output_seq, run.output_part))
+            if not isinstance(part, TextPart):
+                raise HistoryUnreadableError(session.id, run.output_seq)
+            run.output = part.content
 
 
 def _body(session_id: str, seq: int, text: str | None) -> dict[str, Any]:
@@ -65,9 +77,23 @@ def _body(session_id: str, seq: int, text: str | None) -> dict[str, Any]:
         body = json.loads(text or "{}")
     except ValueError as error:
         raise HistoryUnreadableError(session_id, seq, what="Event") from error
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or not _names_a_place(body):
         raise HistoryUnreadableError(session_id, seq, what="Event")
     return body
+
+
+def _names_a_place(body: dict[str, Any]) -> bool:
+    match body.get(AT, [0, 0]):
+        case [int(), int()]:
+            return True
+        case _:
+            return False
+
+
+def _has_result_elsewhere(kind: str, body: dict[str, Any]) -> bool:
+    return (
+        kind == "tool_returned" and "content" not in body and isinstance(body.get("call_id"), str)
+    )
 
 
 def _runs(db: Connection, keys: set[int]) -> dict[int, dict[str, Any]]:
@@ -90,10 +116,10 @@ def _parts(db: Connection, session: SessionRow, numbers: set[int]) -> dict[Place
     return parts
 
 
-def _results(db: Connection, calls: set[tuple[int, str]]) -> dict[tuple[int, str], Any]:
+def _results(db: Connection, calls: set[tuple[int, str]]) -> dict[tuple[int, str], str]:
     if not calls:
         return {}
     columns = (TOOL_CALL.c.run_pk, TOOL_CALL.c.call_id)
     query = select(*columns, TOOL_CALL.c.result).where(tuple_(*columns).in_(calls))
     found = (db.execute(query)).all()
-    return {(pk, call): read_result(text) for pk, call, text in found if text is not None}
+    return {(pk, key): text for pk, key, text in found if text is not None}

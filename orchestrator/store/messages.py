@@ -5,12 +5,15 @@ most of what is stored: they are kept once, as a blob. The prompt is on the run'
 result in the ledger of calls, where they were written before there was a message to hold them.
 """
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any  # what JSON holds
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
@@ -20,8 +23,12 @@ from pydantic_ai.messages import (
 )
 
 from orchestrator.errors import HistoryUnreadableError
+from orchestrator.store.tables import plain
 
-_RESULT = TypeAdapter(ToolReturnPart)
+# A list of one: Pydantic takes no settings for the dataclass itself. They are those of messages.
+_RESULTS = TypeAdapter(
+    list[ToolReturnPart], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+)
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 """What comes of a row that holds no message; pydantic's `ValidationError` is a `ValueError`."""
@@ -29,7 +36,13 @@ COMPACTION = "compaction"
 """The kind of a row that is no message, but what a model was given instead of some."""
 
 IN_LEDGER = "in_ledger"
-"""The one key of a part whose whole is in the ledger of calls; its value is the call's id."""
+"""The one key of a part whose whole is in the ledger of calls; its value is the call's key."""
+
+KEY_CHARS = 200
+"""How long a key of the ledger is at most; PostgreSQL has no index for longer ones."""
+
+_LEAN = frozenset({"system-prompt", "user-prompt", "tool-return", "text", "thinking", "tool-call"})
+"""Kinds of parts whose fields are null unless something is said, apart from `content`."""
 
 _PROMPTED = '{"parts":[{"in_run":true,'
 """How the body of a run's first message begins when its prompt is on the run's row."""
@@ -63,10 +76,30 @@ class Elsewhere:
     """By the blob's key."""
 
 
-def dump_result(part: ToolReturnPart) -> dict[str, Any]:
-    """Return a tool's result as its row and its message hold it."""
-    dumped: dict[str, Any] = _RESULT.dump_python(part, mode="json", exclude_none=True)
-    return dumped
+def call_key(call_id: str) -> str:
+    """Return by what the ledger of calls knows a call: its id, if that can be a key.
+
+    Providers give them, and may give anything.
+    """
+    key = plain(call_id)
+    return key if len(key) <= KEY_CHARS else hashlib.sha256(key.encode()).hexdigest()
+
+
+def dump_result(part: ToolReturnPart) -> str:
+    """Return a tool's result as JSON, as the ledger holds it."""
+    return as_json(_lean(_RESULTS.dump_python([part], mode="json")[0]))
+
+
+def read_result(text: str) -> ToolReturnPart:
+    """Return a tool's result from its row in the ledger.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return _RESULTS.validate_json(f"[{text}]")[0]
+    except ValidationError:
+        return _RESULTS.validate_python([_with_bytes(json.loads(text))])[0]
 
 
 def as_json(value: object) -> str:
@@ -85,7 +118,7 @@ def message_body(
     run_id: str,
     session_id: str,
     prompt: str | None,
-    results: Mapping[str, dict[str, Any]],
+    results: Mapping[str, str],
 ) -> tuple[str, str | None]:
     """Return a message's body for its row, and its instructions if it has any.
 
@@ -94,12 +127,13 @@ def message_body(
         run_id: The run whose row it will name.
         session_id: The session whose row it will name.
         prompt: What the run's row says, if the message is the run's first.
-        results: What the ledger says of the run's calls, by their ids.
+        results: What the ledger says of the run's calls, by their keys: JSON.
     """
-    body: dict[str, Any] = ModelMessagesTypeAdapter.dump_python(
-        [message], mode="json", exclude_none=True
-    )[0]
-    del body["kind"]
+    body: dict[str, Any] = ModelMessagesTypeAdapter.dump_python([message], mode="json")[0]
+    body = {key: value for key, value in body.items() if value is not None and key != "kind"}
+    body["parts"] = [_lean(part) for part in body["parts"]]
+    if "usage" in body:
+        body["usage"] = {key: value for key, value in body["usage"].items() if value is not None}
     own: dict[str, Any] = {}
     for key, known in (("run_id", run_id), ("conversation_id", session_id)):
         said = body.pop(key, None)
@@ -108,9 +142,19 @@ def message_body(
     instructions: str | None = body.pop("instructions", None)
     if message.kind == "request":
         body["parts"] = [_in_ledger(part, results) for part in body["parts"]]
-        if prompt is not None and not own:
+        if prompt is not None and body["parts"] and not own:
             body["parts"][0] = _in_run(body["parts"][0], prompt)
     return as_json({**own, **body}), instructions
+
+
+def _lean(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a part without nulls that are what Pydantic AI takes where nothing is said.
+
+    Not without any: a tool may have returned null, and so may what it returned have them.
+    """
+    if part["part_kind"] not in _LEAN:
+        return part
+    return {key: value for key, value in part.items() if value is not None or key == "content"}
 
 
 def _in_run(part: dict[str, Any], prompt: str) -> dict[str, Any]:
@@ -119,10 +163,12 @@ def _in_run(part: dict[str, Any], prompt: str) -> dict[str, Any]:
     return {"in_run": True} | {key: value for key, value in part.items() if key != "content"}
 
 
-def _in_ledger(part: dict[str, Any], results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    if part["part_kind"] == "tool-return" and results.get(part["tool_call_id"]) == part:
-        return {IN_LEDGER: part["tool_call_id"]}
-    return part
+def _in_ledger(part: dict[str, Any], results: Mapping[str, str]) -> dict[str, Any]:
+    if part["part_kind"] != "tool-return":
+        return part
+    key = call_key(part["tool_call_id"])
+    # As JSON: to Python, 1 and true are the same.
+    return {IN_LEDGER: key} if key in results and results[key] == as_json(part) else part
 
 
 def read_messages(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[ModelMessage]:
@@ -133,9 +179,10 @@ def read_messages(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[M
     """
     try:
         texts = [_whole(row, elsewhere) for row in rows]
-        return ModelMessagesTypeAdapter.validate_json("[" + ",".join(texts) + "]")
+        messages = ModelMessagesTypeAdapter.validate_json("[" + ",".join(texts) + "]")
     except _UNREADABLE:
-        return _one_by_one(rows, elsewhere)
+        messages = []
+    return messages if len(messages) == len(rows) else _one_by_one(rows, elsewhere)
 
 
 def is_settled(message: ModelMessage) -> bool:
@@ -149,7 +196,7 @@ def _one_by_one(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[Mod
     messages: list[ModelMessage] = []
     for row in rows:
         try:
-            messages.append(_alone(_whole(row, elsewhere)))
+            messages += messages_of(f"[{_whole(row, elsewhere)}]")
         except _UNREADABLE as error:
             fork_at = _last_settled(rows, messages)
             raise HistoryUnreadableError(elsewhere.session_id, row.seq, fork_at=fork_at) from error
@@ -169,19 +216,40 @@ def _last_settled(rows: Sequence[StoredMessage], messages: Sequence[ModelMessage
     )
 
 
-def _alone(text: str) -> ModelMessage:
+def messages_of(text: str) -> list[ModelMessage]:
+    """Return the messages of a JSON list.
+
+    Raises:
+        ValueError: If it is none.
+    """
     try:
-        return ModelMessagesTypeAdapter.validate_json(f"[{text}]")[0]
-    except ValidationError:  # JSON of lone surrogates, which pydantic's own reader refuses
-        return ModelMessagesTypeAdapter.validate_python([json.loads(text)])[0]
+        return ModelMessagesTypeAdapter.validate_json(text)
+    except ValidationError:
+        return ModelMessagesTypeAdapter.validate_python(_with_bytes(json.loads(text)))
+
+
+def _with_bytes(value: Any) -> Any:
+    """Return JSON that was read by Python as Pydantic takes it from there: with bytes as bytes.
+
+    Pydantic's own reader refuses lone surrogates, and only that one knows of base64.
+    """
+    if isinstance(value, list):
+        return [_with_bytes(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    value = {key: _with_bytes(item) for key, item in value.items()}
+    if value.get("kind") == "binary" and isinstance(value.get("data"), str):
+        with suppress(ValueError):  # what a tool returned may look like a file and be none
+            value["data"] = base64.b64decode(value["data"], altchars="-_", validate=True)
+    return value
 
 
 def _whole(row: StoredMessage, elsewhere: Elsewhere) -> str:
     """Return a message's JSON, filled with what other rows say."""
     head = f'"kind":"{row.kind}","run_id":"{row.run_id}","conversation_id":"{row.conversation_id}"'
     if row.instructions_pk is not None:
-        instructions = elsewhere.instructions[row.instructions_pk].decode()
-        head += f',"instructions":{as_json(instructions)}'
+        stored = elsewhere.instructions[row.instructions_pk]
+        head += f',"instructions":{as_json(stored.decode(errors="surrogatepass"))}'
     body = row.body
     if row.prompt is not None and body.startswith(_PROMPTED):
         content = '{"parts":[{"content":' + as_json(row.prompt) + ","

@@ -219,7 +219,7 @@ def end(
         append(tx, run, added, _LEAVE_USED, usage=dump_usage(session_usage))
     now = datetime.now(UTC)
     parts = run.parts | parts_of(added.messages, first=first_number(run, added))
-    place = Said(parts=parts).place_of("text", ended.output)
+    place = Said(parts=parts).place_of_text(ended.output)
     values = _end_of_run(run.id, ended, now, place)
     tx.connection.execute(_END_RUN, {"this": run.pk, **values})
 

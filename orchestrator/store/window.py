@@ -66,7 +66,7 @@ def stored_messages(
 
 def elsewhere_of(db: Connection, session_id: str, rows: Sequence[StoredMessage]) -> Elsewhere:
     """Return what other rows say of these messages."""
-    answered = sorted({row.run_pk for row in rows if IN_LEDGER in row.body})
+    answered = sorted({row.run_pk for row in rows if IN_LEDGER in str(row.body)})
     blobs = sorted({row.instructions_pk for row in rows if row.instructions_pk is not None})
     results = _all(db, _RESULTS, answered)
     return Elsewhere(
