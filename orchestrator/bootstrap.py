@@ -13,12 +13,14 @@ from pydantic import JsonValue
 from pydantic_ai.models import Model
 
 from orchestrator.agents import build_agent, build_model
+from orchestrator.busy import WAIT_S, Turns
 from orchestrator.catalogue import Catalogue, open_catalogue
 from orchestrator.connections import StdioConnection, WorkspaceConnection
 from orchestrator.errors import InvalidInputError
 from orchestrator.events import RecordedEvent
 from orchestrator.history.history import History
 from orchestrator.history.recorded import RecordedCall, Undo, Which
+from orchestrator.lifecycle import WhenBusy
 from orchestrator.models import choose_model
 from orchestrator.roots import resolve_root
 from orchestrator.runner import RunHandle, Runner, RunRequest, RunResult
@@ -46,6 +48,11 @@ class RunOptions(TypedDict, total=False):
     Pydantic AI that the caller has built."""
     session_id: str | None
     """The session to continue; none begins a new one."""
+    when_busy: WhenBusy
+    """If another run holds that session: `reject` (the default) raises `SessionBusyError`, `queue`
+    waits until it is free, `fork` runs in a fork of what was there before that run."""
+    wait_s: float
+    """How long to stand in line, in seconds; 600 by default."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class Orchestrator:
     _settings: Settings
     _connection: WorkspaceConnection
     _runner: Runner
+    _turns: Turns
 
     @classmethod
     @asynccontextmanager
@@ -95,9 +103,12 @@ class Orchestrator:
         history = History(place, settings.state_dir)
         async with open_store(settings.effective_database_url) as store:
             runner = Runner(store)
+            turns = Turns(runner)
             catalogue = open_catalogue(settings, specs)
             try:
-                yield cls(place, catalogue, store.sessions, history, settings, connection, runner)
+                yield cls(
+                    place, catalogue, store.sessions, history, settings, connection, runner, turns
+                )
             finally:
                 with anyio.CancelScope(shield=True):
                     await runner.close()
@@ -127,7 +138,11 @@ class Orchestrator:
             session_id=options.get("session_id"),
         )
         built = build_agent(spec, model, self._connection, model_timeout_s=timeout_s)
-        return await self._runner.start(RunRequest(built, draft))
+        return await self._turns.start(
+            RunRequest(built, draft),
+            when_busy=options.get("when_busy", "reject"),
+            wait_s=options.get("wait_s", WAIT_S),
+        )
 
     async def run(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunResult:
         """Run an agent and return what it has to give.

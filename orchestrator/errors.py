@@ -111,12 +111,15 @@ class ConflictError(OrchestratorError):
 class SessionBusyError(ConflictError):
     """Another run has claimed the session; it has to end or be cancelled first."""
 
-    def __init__(self, session_id: str, run_id: str) -> None:
+    def __init__(self, session_id: str, run_id: str, *, waited_s: float | None = None) -> None:
         self.session_id = session_id
         self.run_id = run_id
+        self.waited_s = waited_s
+        """How long the caller has waited for it, if that was wished."""
+        still = "" if waited_s is None else f" still, after {waited_s:g} s"
         super().__init__(
-            f"Session {session_id!r} is busy with run {run_id!r}; "
-            "wait until it ends, or start without a session."
+            f"Session {session_id!r} is busy with run {run_id!r}{still}; wait until it ends "
+            "(--when-busy queue), go on in a fork (--when-busy fork), or start without a session."
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Literal, get_args
 
 from orchestrator.errors import IllegalTransitionError
 
@@ -36,6 +37,12 @@ TRANSITIONS: Mapping[RunStatus, Mapping[str, RunStatus]] = {
 
 FINAL = frozenset(status for status, ways in TRANSITIONS.items() if not ways)
 """The statuses that nothing leads out of."""
+
+
+WhenBusy = Literal["reject", "queue", "fork"]
+"""What a turn does whose session another run holds."""
+
+WAYS_WHEN_BUSY: tuple[WhenBusy, ...] = get_args(WhenBusy)
 
 
 def next_status(run_id: str, status: RunStatus, trigger: str) -> RunStatus:

@@ -27,6 +27,7 @@ LAYERS = {
         ("capabilities",),
         ("agents", "chain", "recorder", "failures"),
         ("runner",),
+        ("busy",),
         ("bootstrap",),
         ("cli",),
     ),

@@ -15,6 +15,7 @@ from orchestrator.cli.exits import exit_code, reported, run_until_signal
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.terminal import stderr
 from orchestrator.errors import ModelNotConfiguredError, OrchestratorError
+from orchestrator.lifecycle import WhenBusy
 from orchestrator.models import OFFLINE, choose_model
 from orchestrator.settings import load_settings
 
@@ -46,6 +47,8 @@ class _Order:
     inputs: tuple[str, ...] = ()
     session_id: str | None = None
     go_on: bool = False
+    when_busy: WhenBusy = "reject"
+    wait_s: float = 600.0
 
 
 def run(  # noqa: PLR0913 - each is an option of the command
@@ -64,6 +67,13 @@ def run(  # noqa: PLR0913 - each is an option of the command
         bool,
         typer.Option("--continue", help="Go on in the latest session of this agent and root."),
     ] = False,
+    when_busy: Annotated[
+        WhenBusy, typer.Option(help="What to do if another run holds the session.")
+    ] = "reject",
+    wait_s: Annotated[
+        float,
+        typer.Option("--wait", metavar="SECONDS", min=0, help="How long to stand in line (queue)."),
+    ] = 600.0,
     specs: SpecsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,6 +89,8 @@ def run(  # noqa: PLR0913 - each is an option of the command
         inputs=tuple(given or ()),
         session_id=session,
         go_on=go_on,
+        when_busy=when_busy,
+        wait_s=wait_s,
     )
     _carry_out(order, as_json=as_json)
 
@@ -171,6 +183,23 @@ async def _start(yard: "orchestrator.Orchestrator", order: _Order) -> "orchestra
         latest = await yard.sessions.latest_of(agent=order.agent, root=str(yard.root))
         session_id = latest.id
     inputs = yard.agents.get(order.agent).read_inputs(order.inputs)
-    return await yard.start(
-        order.agent, order.prompt, inputs=inputs, model=order.model, session_id=session_id
+    if session_id is not None and order.when_busy == "queue":
+        await _say_who_holds(yard, session_id)
+    handle = await yard.start(
+        order.agent,
+        order.prompt,
+        inputs=inputs,
+        model=order.model,
+        session_id=session_id,
+        when_busy=order.when_busy,
+        wait_s=order.wait_s,
     )
+    if session_id not in (None, handle.claimed.session_id):
+        stderr.print(f"Session {session_id} is busy: this is a fork of it.", markup=False)
+    return handle
+
+
+async def _say_who_holds(yard: "orchestrator.Orchestrator", session_id: str) -> None:
+    holder = await yard.sessions.holder(session_id)
+    if holder is not None:
+        stderr.print(f"The session is busy with run {holder}: waiting.", markup=False)

@@ -28,6 +28,8 @@ def uninterrupted(
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # taken note of, or asyncio would report it as lost
             raise
 
     return whole

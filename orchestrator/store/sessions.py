@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import anyio
 from pydantic_ai.messages import ModelMessage
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam
+from sqlalchemy import select as select_columns
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
@@ -22,7 +23,7 @@ from orchestrator.lifecycle import RunStatus
 from orchestrator.store.arrivals import Arrivals
 from orchestrator.store.forks import Inherited, inherited
 from orchestrator.store.log import fill_outputs, load_events
-from orchestrator.store.tables import RunRow, SessionRow
+from orchestrator.store.tables import RUN, RunRow, SessionRow
 from orchestrator.store.window import load_messages
 
 T = TypeVar("T")
@@ -174,6 +175,27 @@ class Sessions:
                 with anyio.move_on_after(POLL_S):
                     await arrival.wait()
 
+    async def holder(self, session_id: str) -> str | None:
+        """Return the id of the run that holds a session; None if it is free.
+
+        Raises:
+            NotFoundError: If there is no such session.
+        """
+        return await self.look(session_id, _holder)
+
+    async def until_free(self, session_id: str) -> None:
+        """Return once no run holds a session.
+
+        Raises:
+            NotFoundError: If there is no such session.
+        """
+        while True:
+            arrival = self._arrivals.next(session_id)
+            if await self.holder(session_id) is None:
+                return
+            with anyio.move_on_after(POLL_S):
+                await arrival.wait()
+
     async def _goes_on(self, session_id: str, run_id: str) -> bool:
         async with self._reading() as db:
             session = await find_session(db, session_id)
@@ -193,6 +215,14 @@ class Sessions:
             raise StoreUnavailableError(f"The record cannot be read: {cause}.") from error
         except JSONDecodeError as error:  # a column of JSON that is none
             raise StoreUnavailableError(f"The record is damaged: {error}.") from error
+
+
+def _holder(db: Connection, session: SessionRow) -> str | None:
+    run = db.execute(_HOLDER, {"run": session.active_run_pk}).one_or_none()
+    return None if run is None or run.lease_until <= datetime.now(UTC) else str(run.id)
+
+
+_HOLDER = select_columns(RUN.c.id, RUN.c.lease_until).where(RUN.c.pk == bindparam("run"))
 
 
 async def find_session(db: AsyncSession, session_id: str) -> SessionRow:

@@ -1,9 +1,11 @@
 """What has begun is finished before its caller is cancelled."""
 
 import asyncio
+import gc
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from orchestrator.store.completion import uninterrupted
 
@@ -56,3 +58,23 @@ async def test_result_and_error_come_through() -> None:
     assert await half(4) == 2
     with pytest.raises(ValueError, match="3"):
         await half(3)
+
+
+async def test_error_of_work_whose_caller_was_cancelled_is_no_lost_one() -> None:
+    goes_on = anyio.Event()
+
+    @uninterrupted
+    async def fail() -> None:
+        await goes_on.wait()
+        raise ValueError("late")
+
+    lost: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fail)
+        await checkpoint()
+        tasks.cancel_scope.cancel()
+        goes_on.set()
+    gc.collect()
+
+    assert lost == []

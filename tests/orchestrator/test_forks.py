@@ -1,35 +1,19 @@
 """Forks: a second way on from a point of a session, which shares the past and changes nothing."""
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any  # rows of any table
+from typing import Any  # an async generator's type
 
 import anyio
 import pytest
 from pydantic_ai.messages import ModelMessage, ModelResponse, ToolReturnPart, UserPromptPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
-from typer.testing import CliRunner, Result
 
 from orchestrator.bootstrap import Orchestrator
-from orchestrator.cli.app import app
 from orchestrator.errors import HistoryUnreadableError, InvalidInputError, NotFoundError
 from orchestrator.events import ToolReturned
-from orchestrator.settings import load_settings
+from tests.orchestrator.by_hand import rows, workyard
 from tests.orchestrator.played import MISSING, READ, playing, record_of
-
-
-def workyard(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments, catch_exceptions=False)
-
-
-def rows(statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """Return what a statement finds in the record, or change the record by hand."""
-    file = load_settings().effective_database_url.removeprefix("sqlite+aiosqlite:///")
-    with sqlite3.connect(file) as database:
-        found = database.execute(statement, values).fetchall()
-    database.close()
-    return found
 
 
 def text_of(messages: Sequence[ModelMessage]) -> str:
