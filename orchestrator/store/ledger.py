@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, update
 
 from orchestrator.events import ToolCalled, ToolReturned
 from orchestrator.store.claimed import Additions, ClaimedRun
-from orchestrator.store.messages import as_json, call_key, dump_result
+from orchestrator.store.messages import as_json, call_key, dump_result, short_result
 from orchestrator.store.tables import TOOL_CALL
 from orchestrator.store.writer import Transaction
 
@@ -36,8 +36,10 @@ class News:
 
     called: Mapping[str, ToolCalled]
     outcomes: Mapping[str, str]
+    tools: Mapping[str, str]
+    """Of the calls with an outcome."""
     results: dict[str, str]
-    """As the ledger holds them: JSON."""
+    """JSON."""
 
 
 def news_of(run: ClaimedRun, added: Additions) -> News:
@@ -50,7 +52,8 @@ def news_of(run: ClaimedRun, added: Additions) -> News:
     outcomes = {key: outcome for key, outcome in outcomes.items() if key in unanswered}
     parts = {call_key(part.tool_call_id): part for part in reversed(added.results)}
     results = {key: dump_result(parts[key]) for key in parts.keys() & outcomes.keys()}
-    return News(called, outcomes, results)
+    tools = {call_key(e.call_id): e.tool for e in backwards if isinstance(e, ToolReturned)}
+    return News(called, outcomes, tools, results)
 
 
 def keep(tx: Transaction, run: ClaimedRun, news: News, now: datetime) -> None:
@@ -63,14 +66,20 @@ def keep(tx: Transaction, run: ClaimedRun, news: News, now: datetime) -> None:
             "arguments_sha256": _sha256(called.arguments),
             "called_at": now,
             "outcome": news.outcomes.get(key),
-            "result": news.results.get(key),
+            "result": _short(news, key, called.tool),
             "returned_at": now if key in news.outcomes else None,
         }
         tx.insert(TOOL_CALL, row)
     for key in news.outcomes.keys() - news.called.keys():
         this = {"run": run.pk, "call": key, "now": now}
-        answer = {"new_outcome": news.outcomes[key], "new_result": news.results.get(key)}
+        result = _short(news, key, news.tools[key])
+        answer = {"new_outcome": news.outcomes[key], "new_result": result}
         tx.connection.execute(_ANSWERED, this | answer)
+
+
+def _short(news: News, key: str, tool: str) -> str | None:
+    text = news.results.get(key)
+    return None if text is None else short_result(text, key, tool, news.outcomes[key])
 
 
 def kept(run: ClaimedRun, added: Additions) -> None:

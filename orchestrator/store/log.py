@@ -14,6 +14,7 @@ from orchestrator.store.messages import (
     Elsewhere,
     StoredMessage,
     call_key,
+    long_result,
     read_messages,
     read_result,
 )
@@ -120,6 +121,10 @@ def _results(db: Connection, calls: set[tuple[int, str]]) -> dict[tuple[int, str
     if not calls:
         return {}
     columns = (TOOL_CALL.c.run_pk, TOOL_CALL.c.call_id)
-    query = select(*columns, TOOL_CALL.c.result).where(tuple_(*columns).in_(calls))
-    found = (db.execute(query)).all()
-    return {(pk, key): text for pk, key, text in found if text is not None}
+    said = (TOOL_CALL.c.result, TOOL_CALL.c.tool, TOOL_CALL.c.outcome)
+    query = select(*columns, *said).where(tuple_(*columns).in_(calls))
+    return {
+        (pk, key): long_result(text, key, *said)
+        for pk, key, text, *said in db.execute(query).all()
+        if text is not None
+    }

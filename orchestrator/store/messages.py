@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any  # what JSON holds
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_ai import RequestUsage
 from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
@@ -30,7 +31,7 @@ _RESULTS = TypeAdapter(
     list[ToolReturnPart], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 )
 
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, AssertionError)
 """What comes of a row that holds no message; pydantic's `ValidationError` is a `ValueError`."""
 COMPACTION = "compaction"
 """The kind of a row that is no message, but what a model was given instead of some."""
@@ -43,6 +44,15 @@ KEY_CHARS = 200
 
 _LEAN = frozenset({"system-prompt", "user-prompt", "tool-return", "text", "thinking", "tool-call"})
 """Kinds of parts whose fields are null unless something is said, apart from `content`."""
+
+_IN_COLUMNS = ("part_kind", "tool_name", "tool_call_id", "outcome")
+"""What a result says first, and what columns of the ledger say as well."""
+
+_WHOLE = '{"part_kind":'
+"""How a result's JSON begins when it is all there."""
+
+_NOTHING = {field.name for field in fields(RequestUsage) if field.default == 0} | {"details"}
+"""What of a response's usage is nothing when it is not said."""
 
 _PROMPTED = '{"parts":[{"in_run":true,'
 """How the body of a run's first message begins when its prompt is on the run's row."""
@@ -86,8 +96,25 @@ def call_key(call_id: str) -> str:
 
 
 def dump_result(part: ToolReturnPart) -> str:
-    """Return a tool's result as JSON, as the ledger holds it."""
-    return as_json(_lean(_RESULTS.dump_python([part], mode="json")[0]))
+    """Return a tool's result as JSON."""
+    said = _lean(_RESULTS.dump_python([part], mode="json")[0])
+    return as_json({key: said[key] for key in _IN_COLUMNS} | said)
+
+
+def short_result(text: str, key: str, tool: str, outcome: str) -> str:
+    """Return a result's JSON without what the other columns of its row say, if they say it all."""
+    head = _head_of_result(key, tool, outcome)
+    return "{" + text[len(head) :] if text.startswith(head) else text
+
+
+def long_result(text: str, key: str, tool: str, outcome: str) -> str:
+    """Return the whole JSON of what `short_result` has made."""
+    return text if text.startswith(_WHOLE) else _head_of_result(key, tool, outcome) + text[1:]
+
+
+def _head_of_result(key: str, tool: str, outcome: str) -> str:
+    columns = zip(_IN_COLUMNS, ("tool-return", tool, key, outcome), strict=True)
+    return as_json(dict(columns))[:-1] + ","
 
 
 def read_result(text: str) -> ToolReturnPart:
@@ -133,7 +160,9 @@ def message_body(
     body = {key: value for key, value in body.items() if value is not None and key != "kind"}
     body["parts"] = [_lean(part) for part in body["parts"]]
     if "usage" in body:
-        body["usage"] = {key: value for key, value in body["usage"].items() if value is not None}
+        body["usage"] = _used(body["usage"])
+    if body.get("state") == "complete":
+        del body["state"]
     own: dict[str, Any] = {}
     for key, known in (("run_id", run_id), ("conversation_id", session_id)):
         said = body.pop(key, None)
@@ -145,6 +174,15 @@ def message_body(
         if prompt is not None and body["parts"] and not own:
             body["parts"][0] = _in_run(body["parts"][0], prompt)
     return as_json({**own, **body}), instructions
+
+
+def _used(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return a usage without zeros: a provider counts three of a dozen things."""
+    return {
+        key: value
+        for key, value in usage.items()
+        if value is not None and not (key in _NOTHING and not value)
+    }
 
 
 def _lean(part: dict[str, Any]) -> dict[str, Any]:
@@ -168,6 +206,7 @@ def _in_ledger(part: dict[str, Any], results: Mapping[str, str]) -> dict[str, An
         return part
     key = call_key(part["tool_call_id"])
     # As JSON: to Python, 1 and true are the same.
+    part = {name: part[name] for name in _IN_COLUMNS} | part
     return {IN_LEDGER: key} if key in results and results[key] == as_json(part) else part
 
 
@@ -178,11 +217,13 @@ def read_messages(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[M
         HistoryUnreadableError: If one of them is none; it names session and message.
     """
     try:
-        texts = [_whole(row, elsewhere) for row in rows]
+        texts = [_text(row, elsewhere) for row in rows]
         messages = ModelMessagesTypeAdapter.validate_json("[" + ",".join(texts) + "]")
+        for row, message in zip(rows, messages, strict=True):
+            _complete(message, row, elsewhere)
     except _UNREADABLE:
-        messages = []
-    return messages if len(messages) == len(rows) else _one_by_one(rows, elsewhere)
+        return _one_by_one(rows, elsewhere)
+    return messages
 
 
 def is_settled(message: ModelMessage) -> bool:
@@ -196,7 +237,9 @@ def _one_by_one(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[Mod
     messages: list[ModelMessage] = []
     for row in rows:
         try:
-            messages += messages_of(f"[{_whole(row, elsewhere)}]")
+            (message,) = messages_of(f"[{_text(row, elsewhere)}]")
+            _complete(message, row, elsewhere)
+            messages.append(message)
         except _UNREADABLE as error:
             fork_at = _last_settled(rows, messages)
             raise HistoryUnreadableError(elsewhere.session_id, row.seq, fork_at=fork_at) from error
@@ -244,23 +287,34 @@ def _with_bytes(value: Any) -> Any:
     return value
 
 
-def _whole(row: StoredMessage, elsewhere: Elsewhere) -> str:
-    """Return a message's JSON, filled with what other rows say."""
-    head = f'"kind":"{row.kind}","run_id":"{row.run_id}","conversation_id":"{row.conversation_id}"'
-    if row.instructions_pk is not None:
-        stored = elsewhere.instructions[row.instructions_pk]
-        head += f',"instructions":{as_json(stored.decode(errors="surrogatepass"))}'
+def _text(row: StoredMessage, elsewhere: Elsewhere) -> str:
+    """Return a message's JSON, but for what `_complete` fills in."""
     body = row.body
     if row.prompt is not None and body.startswith(_PROMPTED):
-        content = '{"parts":[{"content":' + as_json(row.prompt) + ","
-        body = content + body.removeprefix(_PROMPTED)
-    if body.startswith('{"parts":') and IN_LEDGER not in body:
-        # No need to take it apart and to put it together again.
-        return "{" + head + "," + body[1:]
-    fields = {**json.loads("{" + head + "}"), **json.loads(body)}
-    if row.kind == "request":
-        fields["parts"] = [_from_ledger(part, row, elsewhere) for part in fields["parts"]]
-    return as_json(fields)
+        body = '{"parts":[{"content":"",' + body.removeprefix(_PROMPTED)
+    if IN_LEDGER in body and row.kind == "request":
+        whole = json.loads(body)
+        whole["parts"] = [_from_ledger(part, row, elsewhere) for part in whole["parts"]]
+        body = as_json(whole)
+    return f'{{"kind":"{row.kind}",' + body[1:]
+
+
+def _complete(message: ModelMessage, row: StoredMessage, elsewhere: Elsewhere) -> None:
+    """Fill in what need not be JSON first: texts that would be escaped, and taken apart again."""
+    own = () if row.body.startswith('{"parts":') else json.loads(row.body)
+    if "run_id" not in own:
+        message.run_id = row.run_id
+    if "conversation_id" not in own:
+        message.conversation_id = row.conversation_id
+    if isinstance(message, ModelResponse):
+        return
+    if row.instructions_pk is not None:
+        stored = elsewhere.instructions[row.instructions_pk]
+        message.instructions = stored.decode(errors="surrogatepass")
+    first = message.parts[0] if message.parts else None
+    if row.prompt is not None and row.body.startswith(_PROMPTED):
+        assert isinstance(first, UserPromptPart), "it was written as one"
+        first.content = row.prompt
 
 
 def _from_ledger(part: dict[str, Any], row: StoredMessage, elsewhere: Elsewhere) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from orchestrator.store.messages import (
     IN_LEDGER,
     Elsewhere,
     StoredMessage,
+    long_result,
     read_messages,
 )
 from orchestrator.store.tables import BLOB, MESSAGE, RUN, SESSION, TOOL_CALL
@@ -71,7 +72,7 @@ def elsewhere_of(db: Connection, session_id: str, rows: Sequence[StoredMessage])
     results = _all(db, _RESULTS, answered)
     return Elsewhere(
         session_id,
-        results={(pk, call_id): text for pk, call_id, text in results},
+        results={(pk, key): long_result(text, key, *said) for pk, key, text, *said in results},
         instructions=dict(_all(db, _BLOBS, blobs)),
     )
 
@@ -108,7 +109,11 @@ _STRETCH = (
     )
     .order_by(MESSAGE.c.seq)
 )
-_RESULTS = select(TOOL_CALL.c.run_pk, TOOL_CALL.c.call_id, TOOL_CALL.c.result).where(
-    TOOL_CALL.c.run_pk.in_(_KEYS), TOOL_CALL.c.result.is_not(None)
-)
+_RESULTS = select(
+    TOOL_CALL.c.run_pk,
+    TOOL_CALL.c.call_id,
+    TOOL_CALL.c.result,
+    TOOL_CALL.c.tool,
+    TOOL_CALL.c.outcome,
+).where(TOOL_CALL.c.run_pk.in_(_KEYS), TOOL_CALL.c.result.is_not(None))
 _BLOBS = select(BLOB.c.pk, BLOB.c.content).where(BLOB.c.pk.in_(_KEYS))
