@@ -87,9 +87,8 @@ class Move:
             yield {"run_pk": run_pk, **row}
 
     def _message_rows(self) -> Iterator[Row]:
-        message, run = self.first["message"], self.first["run"]
-        query = sa.select(message, run.c.prompt).join(run, message.c.run_id == run.c.id)
-        for row in self._read(query.order_by(message.c.session_id, message.c.seq)):
+        message = self.first["message"]
+        for row in self._read(sa.select(message).order_by(message.c.session_id, message.c.seq)):
             try:
                 body = self._body(row)
             except (ValueError, LookupError, TypeError):
@@ -110,15 +109,13 @@ class Move:
         known = {"run_id": row["run_id"], "conversation_id": row["session_id"]}
         said = {name: body.pop(name, None) for name in known}
         if row["kind"] == "request":
-            run_pk, prompt = self._runs[row["run_id"]], row["prompt"]
-            body["parts"] = [self._part(part, run_pk, prompt) for part in body["parts"]]
+            run_pk = self._runs[row["run_id"]]
+            body["parts"] = [self._part(part, run_pk) for part in body["parts"]]
         own = {name: value for name, value in said.items() if value != known[name]}
         return _as_json({**own, **body})
 
-    def _part(self, part: Row, run_pk: int, prompt: str) -> Row:
-        """Return a part of a request without what the run or the ledger of calls says."""
-        if part["part_kind"] == "user-prompt" and part.get("content") == prompt:
-            return {name: value for name, value in part.items() if name != "content"}
+    def _part(self, part: Row, run_pk: int) -> Row:
+        """Return a part of a request; the first result of a call goes into the ledger instead."""
         call = (run_pk, part.get("tool_call_id"))
         if part["part_kind"] != "tool-return" or call not in self._ledger:
             return part

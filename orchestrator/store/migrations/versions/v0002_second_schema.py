@@ -1,7 +1,7 @@
 """The second schema: rows name each other by integers, and what one row says no other repeats.
 
-A message's number is its place in the conversation, so the chain of parents is gone. Prompts and
-results of tools, which were stored twice, are taken out of the messages; events stay whole.
+A message's number is its place in the conversation, so the chain of parents is gone. The results of
+tools go from the messages into the ledger of calls; what else was stored twice stays so.
 """
 
 import sqlalchemy as sa
@@ -109,7 +109,7 @@ def _session() -> sa.Table:
     )
     by_use = ["owner", "root", "agent", "updated_at"]
     op.create_index("ix_session_owner_updated", "session", ["owner", "updated_at"])
-    op.create_index("ix_session_origin_pk", "session", ["origin_pk"])
+    _index_where_set("session", "origin_pk")
     op.create_index("ix_session_owner_root_agent", "session", by_use)
     return table
 
@@ -160,11 +160,12 @@ def _run() -> sa.Table:
             "status IN ('running', 'succeeded', 'failed', 'cancelled', 'interrupted')",
             name=op.f("ck_run_status"),
         ),
+        sa.UniqueConstraint("session_pk", "pk", name="uq_run_session_pk_pk"),
         sa.UniqueConstraint("id", name="uq_run_id"),
         sa.ForeignKeyConstraint(["session_pk"], ["session.pk"], name="fk_run_session_pk"),
         sa.ForeignKeyConstraint(["parent_pk"], ["run.pk"], name="fk_run_parent_pk"),
     )
-    op.create_index("ix_run_session_started", "run", ["session_pk", "started_at"])
+    _index_where_set("run", "parent_pk")
     return table
 
 
@@ -178,13 +179,11 @@ def _message() -> sa.Table:
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("instructions_pk", KEY),
         sa.PrimaryKeyConstraint("session_pk", "seq", name="pk_message"),
-        sa.ForeignKeyConstraint(["session_pk"], ["session.pk"], name="fk_message_session_pk"),
-        sa.ForeignKeyConstraint(["run_pk"], ["run.pk"], name="fk_message_run_pk"),
+        _of_a_run("message"),
         sa.ForeignKeyConstraint(
             ["instructions_pk"], ["blob.pk"], name="fk_message_instructions_pk"
         ),
     )
-    op.create_index("ix_message_run_pk", "message", ["run_pk"])
     return table
 
 
@@ -198,8 +197,7 @@ def _event() -> sa.Table:
         sa.Column("body", sa.Text()),
         sa.Column("at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("session_pk", "seq", name="pk_event"),
-        sa.ForeignKeyConstraint(["session_pk"], ["session.pk"], name="fk_event_session_pk"),
-        sa.ForeignKeyConstraint(["run_pk"], ["run.pk"], name="fk_event_run_pk"),
+        _of_a_run("event"),
         sqlite_with_rowid=False,
     )
 
@@ -218,3 +216,17 @@ def _tool_call() -> sa.Table:
         sa.PrimaryKeyConstraint("run_pk", "call_id", name="pk_tool_call"),
         sa.ForeignKeyConstraint(["run_pk"], ["run.pk"], name="fk_tool_call_run_pk"),
     )
+
+
+def _of_a_run(table: str) -> sa.ForeignKeyConstraint:
+    """Return the rule that a row's run is one of its session."""
+    name = f"fk_{table}_session_pk_run_pk"
+    return sa.ForeignKeyConstraint(
+        ["session_pk", "run_pk"], ["run.session_pk", "run.pk"], name=name
+    )
+
+
+def _index_where_set(table: str, column: str) -> None:
+    where = sa.text(f"{column} IS NOT NULL")
+    name = f"ix_{table}_{column}"
+    op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
