@@ -6,10 +6,12 @@ from itertools import count
 from pathlib import Path
 from platform import machine
 
+import anyio
 import pytest
 from pydantic_ai import models
 
 from orchestrator.models import PROVIDERS
+from orchestrator.store.database import upgrade_database
 from tests.postgres import FAST, Server, running, wheel
 from tests.wire.loopback_only import loopback_only
 
@@ -98,4 +100,21 @@ def postgres_url(postgres: Server, database_names: Iterator[str]) -> Iterator[st
     """Return the address of an empty database."""
     name = next(database_names)
     yield postgres.create(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_mould(postgres: Server) -> str:
+    """Return the name of a database that holds an empty record, to be copied."""
+    anyio.run(upgrade_database, postgres.create("mould"))
+    return "mould"
+
+
+@pytest.fixture
+def postgres_record_url(
+    postgres: Server, postgres_mould: str, database_names: Iterator[str]
+) -> Iterator[str]:
+    """Return the address of a database with an empty record, for `open_store`."""
+    name = next(database_names)
+    yield postgres.create(name, template=postgres_mould)
     postgres.drop(name)

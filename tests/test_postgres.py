@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from orchestrator.store.claimed import RunDraft
+from orchestrator.store.store import open_store
 from tests.postgres import Server, running
 
 
@@ -34,12 +36,23 @@ async def test_each_test_has_an_empty_database(postgres_url: str, turn: int) -> 
 
 
 async def test_database_is_made_as_a_copy_of_another(postgres: Server) -> None:
-    await answers(postgres.create("mould"), "CREATE TABLE kept AS SELECT 7 AS n")
-    cast = postgres.create("cast", template="mould")
+    await answers(postgres.create("original"), "CREATE TABLE kept AS SELECT 7 AS n")
+    copy = postgres.create("copy", template="original")
 
-    assert await answers(cast, "SELECT n FROM kept") == [(7,)]
-    postgres.drop("cast")
-    postgres.drop("mould")
+    assert await answers(copy, "SELECT n FROM kept") == [(7,)]
+    postgres.drop("copy")
+    postgres.drop("original")
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+async def test_each_test_has_an_empty_record(postgres_record_url: str, turn: int) -> None:
+    draft = RunDraft(
+        agent="a", spec_sha256="0" * 64, model="m", prompt="hello", inputs={}, root="/r"
+    )
+    async with open_store(postgres_record_url) as store:
+        assert await store.sessions.latest() == []
+        await store.claim(draft)
+        assert len(await store.sessions.latest()) == 1
 
 
 @pytest.mark.parametrize("how", [SIGINT, SIGQUIT, SIGKILL], ids=lambda how: how.name)
@@ -65,6 +78,8 @@ def test_server_that_does_not_start_says_why(postgres_package: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
+from orchestrator.store.claimed import RunDraft
+from orchestrator.store.store import open_store
 from tests.postgres import FAST, running
 with running(Path(sys.argv[1]), *FAST) as server:
     first = (server.directory / "cluster" / "postmaster.pid").read_text().split()[0]
