@@ -253,7 +253,7 @@ def _own_paths(root: Path, settings: Settings, specs: Path | None) -> tuple[str,
         ours.append(specs)
     database = sqlite_file(settings.effective_database_url)
     if database is not None:
-        ends = ("", "-journal", "-wal", "-shm", "-lock")
+        ends = ("", "-journal", "-wal", "-shm", "-lock", "-holders")
         ours += [database.with_name(database.name + end) for end in ends]
     places = [path.expanduser().resolve() for path in ours]
     below = [path.relative_to(root).as_posix() for path in places if path.is_relative_to(root)]

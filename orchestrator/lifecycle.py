@@ -19,7 +19,7 @@ class RunStatus(StrEnum):
     CANCELLED = "cancelled"
     """Somebody stopped it; what it had done is in the record."""
     INTERRUPTED = "interrupted"
-    """Its process died: found by the lease that lapsed."""
+    """Its process died; whoever needs its session next has found that out."""
 
 
 TRANSITIONS: Mapping[RunStatus, Mapping[str, RunStatus]] = {
@@ -27,7 +27,7 @@ TRANSITIONS: Mapping[RunStatus, Mapping[str, RunStatus]] = {
         "run_succeeded": RunStatus.SUCCEEDED,
         "run_failed": RunStatus.FAILED,
         "run_cancelled": RunStatus.CANCELLED,
-        "lease_lapsed": RunStatus.INTERRUPTED,
+        "process_died": RunStatus.INTERRUPTED,
     },
     RunStatus.SUCCEEDED: {},
     RunStatus.FAILED: {},

@@ -26,6 +26,7 @@ from orchestrator.errors import (
     OrchestratorError,
     RunCancelledError,
     RunCrashedError,
+    StoreUnavailableError,
 )
 from orchestrator.events import RecordedEvent, RunEnded, Usage
 from orchestrator.failures import explain
@@ -34,10 +35,13 @@ from orchestrator.recorder import Recorder
 from orchestrator.responses import was_cut_off
 from orchestrator.store.claimed import ClaimedRun, RunDraft
 from orchestrator.store.completion import uninterrupted
-from orchestrator.store.runs import LEASE_S
+from orchestrator.store.liveness import RENEW_S
 from orchestrator.store.store import Store
 
 _log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How often a process looks whether its runs are to stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,9 @@ class Runner:
 
     store: Store
     _running: dict[str, RunHandle] = field(default_factory=dict)
+    _open: dict[str, tuple[ClaimedRun, RunEnded]] = field(default_factory=dict)
+    """Runs that have ended and could not be written to their end."""
+    _attending: asyncio.Task[None] | None = None
 
     @uninterrupted
     async def start(self, request: RunRequest) -> RunHandle:
@@ -119,6 +126,8 @@ class Runner:
         handle = RunHandle(claimed=claimed, model=request.draft.model)
         self._running[claimed.id] = handle
         handle.task = asyncio.create_task(self._live(handle, request), name=f"run {claimed.id}")
+        if self._attending is None:
+            self._attending = asyncio.create_task(self._attend(), name="attend to runs")
         return handle
 
     async def follow(self, handle: RunHandle) -> AsyncIterator[RecordedEvent]:
@@ -153,6 +162,42 @@ class Runner:
             handle.stop()
         for handle in handles:
             await handle.ended.wait()
+        if self._attending is not None:
+            self._attending.cancel()
+            await asyncio.wait({self._attending})
+        await self._end_open()
+
+    async def _attend(self) -> None:
+        """Tell the record that this process is alive, and listen to what others ask, for all runs.
+
+        What cannot be reached now is tried again: the runs go on meanwhile.
+        """
+        renewed_at = anyio.current_time()
+        while True:
+            await anyio.sleep(LOOK_S)
+            if not self._running and not self._open:
+                continue
+            try:
+                if anyio.current_time() - renewed_at >= RENEW_S:
+                    await self.store.renew()
+                    renewed_at = anyio.current_time()
+                await self._stop_those_asked_to()
+                await self._end_open()
+            except OrchestratorError as error:
+                _log.warning("The record cannot be reached: %s", error)
+
+    async def _stop_those_asked_to(self) -> None:
+        handles = list(self._running.values())
+        if handles:
+            asked = await self.store.to_stop()
+            for handle in handles:
+                if handle.claimed.pk in asked:
+                    handle.stop()
+
+    async def _end_open(self) -> None:
+        for run, ended in list(self._open.values()):
+            del self._open[run.id]
+            await self._give_up(run, ended)
 
     async def _live(self, handle: RunHandle, request: RunRequest) -> None:
         recorder = Recorder(self.store, handle.claimed)
@@ -161,38 +206,36 @@ class Runner:
             await self._settle(handle, recorder, outcome)
         except Exception as error:  # whoever waits must be told, also of a bug of ours
             _log.error("Run %s could not be written to its end: %s", handle.claimed.id, error)
-            await self._give_up(handle, _failure(error, request.draft.model))
+            outcome = _failure(error, request.draft.model)
+            handle.error = outcome.error
+            await self._give_up(handle.claimed, _ended(outcome, Usage()))
         finally:
             if handle.last_event is None and handle.error is None:  # the event loop ends
                 handle.error = RunCancelledError("The run was given up.")
             del self._running[handle.claimed.id]
             handle.ended.set()
 
-    async def _give_up(self, handle: RunHandle, outcome: "_Outcome") -> None:
+    async def _give_up(self, run: ClaimedRun, ended: RunEnded) -> None:
         """Write the end alone, when the whole could not be written: the session must be free."""
-        handle.error = outcome.error
         try:
-            await self.store.end(handle.claimed, _ended(outcome, Usage()), session_usage=None)
+            await self.store.give_up(run, ended)
+        except StoreUnavailableError as error:
+            _log.error("Run %s stays open until the record can be written: %s", run.id, error)
+            self._open[run.id] = (run, ended)
         except OrchestratorError as error:
-            _log.error("Run %s stays open until its lease lapses: %s", handle.claimed.id, error)
+            _log.error("Run %s cannot be ended here: %s", run.id, error)
 
     async def _attended(
         self, handle: RunHandle, request: RunRequest, recorder: Recorder
     ) -> "_Outcome":
         try:
             async with anyio.create_task_group() as beside:
-                beside.start_soon(self._keep_lease, handle.claimed)
                 beside.start_soon(recorder.flush_regularly)
                 outcome = await _outcome(handle, request, recorder)
                 beside.cancel_scope.cancel()
             return outcome
         except ExceptionGroup as group:
             return _failure(group, request.draft.model)
-
-    async def _keep_lease(self, run: ClaimedRun) -> None:
-        while True:
-            await anyio.sleep(LEASE_S / 3)
-            await self.store.renew_lease(run)
 
     async def _settle(self, handle: RunHandle, recorder: Recorder, outcome: "_Outcome") -> None:
         ended = _ended(outcome, recorder.used())

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
 from orchestrator.store import schema
+from orchestrator.store.liveness import Leases, Liveness, LockedFiles
 from orchestrator.store.postgres import PostgresDatabase
 from orchestrator.store.schema import Revisions
 from orchestrator.store.sqlite import SqliteFile, reading_engine
@@ -26,6 +27,7 @@ class Database:
 
     reading: AsyncEngine
     writer: Writer
+    liveness: Liveness
 
 
 @asynccontextmanager
@@ -41,7 +43,7 @@ async def open_database(url: str) -> AsyncGenerator[Database]:
         with _reported():
             await connected.transact(schema.prepare)
         async with open_writer(connected.transact) as writer:
-            yield Database(connected.reading, writer)
+            yield Database(connected.reading, writer, connected.liveness)
 
 
 async def upgrade_database(url: str) -> Revisions:
@@ -107,6 +109,7 @@ class _Connected:
 
     reading: AsyncEngine
     transact: Transact[Any]
+    liveness: Liveness
 
 
 @asynccontextmanager
@@ -135,12 +138,14 @@ async def _sqlite(url: str) -> AsyncGenerator[_Connected]:
     except OSError as error:
         raise StoreUnavailableError(f"The record cannot be made: {error}.") from error
     reading = reading_engine(file)
+    liveness = LockedFiles(file.with_name(file.name + "-holders"))
     try:
-        yield _Connected(reading, written.transact)
+        yield _Connected(reading, written.transact, liveness)
     finally:
         with anyio.CancelScope(shield=True):
             await reading.dispose()
             await written.close()
+            liveness.close()
 
 
 @asynccontextmanager
@@ -154,7 +159,7 @@ async def _postgres(url: URL) -> AsyncGenerator[_Connected]:
             "PostgreSQL needs its driver; install it with `pip install 'workyard[postgres]'`."
         ) from None
     try:
-        yield _Connected(opened.engine, opened.transact)
+        yield _Connected(opened.engine, opened.transact, Leases())
     finally:
         with anyio.CancelScope(shield=True):
             await opened.engine.dispose()

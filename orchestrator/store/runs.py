@@ -1,41 +1,28 @@
-"""The pieces of work that begin and end runs."""
+"""The piece of work that begins a run."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any  # what columns hold
 
-from pydantic_ai import RunUsage
-from sqlalchemy import Connection, Table, Update, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
-from orchestrator.errors import LeaseLostError, NotFoundError, SessionBusyError, WrongRootError
-from orchestrator.events import Event, RunEnded, RunStarted, Usage, UserMessage
+from orchestrator.errors import NotFoundError, SessionBusyError, WrongRootError
+from orchestrator.events import Event, RunStarted, UserMessage
 from orchestrator.ids import new_id
-from orchestrator.lifecycle import RunStatus, next_status
-from orchestrator.store.additions import MOVE_ON, append, event_row, first_number
-from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
-from orchestrator.store.compaction import ModelWindow, load_window, used_for_compaction
-from orchestrator.store.facts import Place, Said, parts_of
-from orchestrator.store.messages import Elsewhere, StoredMessage, read_messages
-from orchestrator.store.tables import EVENT, MESSAGE, RUN, SESSION, TOOL_CALL, plain
-from orchestrator.store.usage import added as usage_with
-from orchestrator.store.usage import dump_usage, together, used_by
+from orchestrator.lifecycle import RunStatus
+from orchestrator.store.additions import event_row
+from orchestrator.store.claimed import RunDraft
+from orchestrator.store.compaction import ModelWindow, load_window
+from orchestrator.store.ending import interrupt
+from orchestrator.store.facts import Said
+from orchestrator.store.liveness import Liveness
+from orchestrator.store.tables import EVENT, RUN, SESSION, plain
 from orchestrator.store.writer import Transaction
-
-LEASE_S = 30.0
-"""A run that has not renewed its lease for so long is taken for dead; it does so more often."""
 
 LOCAL_OWNER = "local"
 """The owner of sessions where nobody has to say who they are: the terminal and scripts."""
 
 TITLE_CHARS = 80
-
-_ENDINGS = {
-    RunStatus.SUCCEEDED: "run_succeeded",
-    RunStatus.FAILED: "run_failed",
-    RunStatus.CANCELLED: "run_cancelled",
-    RunStatus.INTERRUPTED: "lease_lapsed",
-}
-"""What in the table of transitions leads to each final status."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +38,7 @@ class Claim:
     past: ModelWindow
 
 
-def claim(draft: RunDraft, run_id: str, holder: str, tx: Transaction) -> Claim:
+def claim(draft: RunDraft, run_id: str, liveness: Liveness, tx: Transaction) -> Claim:
     """Give a run its session, and write it down with its prompt.
 
     Raises:
@@ -64,7 +51,7 @@ def claim(draft: RunDraft, run_id: str, holder: str, tx: Transaction) -> Claim:
     if draft.session_id is None:
         session = _new_session(tx.connection, draft, now)
     else:
-        session = _found(tx, draft, draft.session_id)
+        session = _found(tx, draft, draft.session_id, liveness)
     run = {
         "id": run_id,
         "session_pk": session.session_pk,
@@ -75,12 +62,12 @@ def claim(draft: RunDraft, run_id: str, holder: str, tx: Transaction) -> Claim:
         "prompt": draft.prompt,
         "inputs": draft.inputs,
         "first_message_seq": session.message_seq + 1,
-        "lease_owner": holder,
-        "lease_until": lease_end(),
+        "lease_owner": liveness.holder,
         "started_at": now,
         **_UNUSED,
     }
-    run_pk = tx.connection.execute(_NEW_RUN, run).scalar_one()
+    run_pk: int = tx.connection.execute(_NEW_RUN, run).scalar_one()
+    liveness.keep(tx.connection, [run_pk])
     events: tuple[Event, ...] = (
         RunStarted(agent=draft.agent, model=draft.model, spec_sha256=draft.spec_sha256),
         UserMessage(content=draft.prompt, inputs=draft.inputs),
@@ -127,26 +114,15 @@ def _new_session(connection: Connection, draft: RunDraft, now: datetime) -> Clai
     )
 
 
-def _found(tx: Transaction, draft: RunDraft, session_id: str) -> Claim:
-    # An id is ASCII; what is not may be text that no database takes.
-    this = {"this": session_id if session_id.isascii() else ""}
-    found = tx.connection.execute(_FOR_CLAIM, this).one_or_none()
-    if found is None:
-        raise NotFoundError("session", session_id)
+def _found(tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness) -> Claim:
+    # The run before this one may have ended in the same transaction.
+    tx.flush()
+    found = _locked(tx, session_id)
     if found.root != draft.root:
         raise WrongRootError(session_id, root=found.root)
-    session = Claim(
-        run_pk=0,
-        session_pk=found.pk,
-        session_id=session_id,
-        event_seq=found.last_event_seq,
-        message_seq=found.last_message_seq,
-        usage=found.usage,
-        past=ModelWindow((), ()),
-    )
     if found.active_run_pk is not None:
-        session = _take_from_the_dead(tx, session, found.active_run_pk)
-    tx.flush()  # the run before may have ended in this very transaction
+        _free(tx, session_id, (found.pk, found.active_run_pk), liveness)
+        found = _locked(tx, session_id)
     past = load_window(
         tx.connection,
         session_id,
@@ -154,105 +130,45 @@ def _found(tx: Transaction, draft: RunDraft, session_id: str) -> Claim:
         upto=found.last_message_seq,
         window_seq=found.window_seq,
     )
-    return replace(session, past=past)
-
-
-def _take_from_the_dead(tx: Transaction, session: Claim, run_pk: int) -> Claim:
-    """Mark the run that holds a session interrupted, if its process is dead."""
-    this = {"this": run_pk}
-    holder = tx.connection.execute(_HOLDER, this).one()
-    if holder.lease_until > datetime.now(UTC):
-        raise SessionBusyError(session.session_id, holder.id)
-    now = datetime.now(UTC)
-    used = usage_on_record(tx.connection, session.session_pk, run_pk)
-    text = f"The process of run {holder.id!r} ended without a word."
-    ended = RunEnded(
-        status=RunStatus.INTERRUPTED, usage=used, error_code="interrupted", error_text=text
+    return Claim(
+        run_pk=0,
+        session_pk=found.pk,
+        session_id=session_id,
+        event_seq=found.last_event_seq,
+        message_seq=found.last_message_seq,
+        usage=found.usage,
+        past=past,
     )
-    tx.connection.execute(_END_RUN, this | _end_of_run(holder.id, ended, now))
-    seq = session.event_seq + 1
-    tx.insert(EVENT, event_row(session.session_pk, run_pk, seq, ended, Said(), now))
-    total = usage_with(session.usage, used)
-    tx.connection.execute(_USED, {"this": session.session_pk, "usage": total})
-    return replace(session, event_seq=seq, usage=total)
 
 
-def usage_on_record(connection: Connection, session_pk: int, run_pk: int) -> Usage:
-    """Return what a run has used as far as its messages tell: its process cannot."""
-    bodies = connection.execute(
-        select(MESSAGE.c.seq, MESSAGE.c.body).where(
-            MESSAGE.c.session_pk == session_pk,
-            MESSAGE.c.run_pk == run_pk,
-            MESSAGE.c.kind == "response",
-        )
-    )
-    rows = [
-        StoredMessage(
-            seq=seq, run_pk=run_pk, run_id="", kind="response", body=body, instructions_pk=None
-        )
-        for seq, body in bodies
-    ]
-    done = select(func.count()).where(
-        TOOL_CALL.c.run_pk == run_pk, TOOL_CALL.c.outcome == "success"
-    )
-    tool_calls = connection.execute(done).scalar_one()
-    used = used_by(read_messages(rows, Elsewhere(session_id="")), tool_calls=tool_calls)
-    return together(used, used_for_compaction(connection, session_pk, run_pk))
+@dataclass(frozen=True)
+class _Session:
+    pk: int
+    root: str
+    active_run_pk: int | None
+    last_event_seq: int
+    last_message_seq: int
+    window_seq: int
+    usage: dict[str, Any]
 
 
-def end(
-    tx: Transaction,
-    run: ClaimedRun,
-    ended: RunEnded,
-    added: Additions,
-    session_usage: RunUsage | None,
-) -> None:
-    """Write how a run ended, and give its session free.
-
-    Raises:
-        LeaseLostError: If the run does not hold its session any more.
-    """
-    added = replace(added, events=(*added.events, ended))
-    if session_usage is None:
-        append(tx, run, added, _LEAVE)
-    else:
-        append(tx, run, added, _LEAVE_USED, usage=dump_usage(session_usage))
-    now = datetime.now(UTC)
-    parts = run.parts | parts_of(added.messages, first=first_number(run, added))
-    place = Said(parts=parts).place_of_text(ended.output)
-    values = _end_of_run(run.id, ended, now, place)
-    tx.connection.execute(_END_RUN, {"this": run.pk, **values})
+def _locked(tx: Transaction, session_id: str) -> _Session:
+    """Return a session that changes for nobody else in this transaction."""
+    # An id is ASCII; what is not may be text that no database takes.
+    this = {"this": session_id if session_id.isascii() else ""}
+    found = tx.connection.execute(_FOR_CLAIM, this).one_or_none()
+    if found is None:
+        raise NotFoundError("session", session_id)
+    return _Session(*found)
 
 
-def _end_of_run(
-    run_id: str, ended: RunEnded, now: datetime, place: Place | None = None
-) -> dict[str, Any]:
-    seq, part = place or (None, None)
-    return {
-        "status": next_status(run_id, RunStatus.RUNNING, _ENDINGS[ended.status]).value,
-        "output": ended.output if place is None else None,
-        "output_seq": seq,
-        "output_part": part,
-        "error_code": ended.error_code,
-        "error_text": ended.error_text,
-        "ended_at": now,
-        **{name: value for name, value in ended.usage if name != "version"},
-    }
-
-
-def renew_lease(tx: Transaction, run: ClaimedRun) -> None:
-    """Say that the run's process is alive.
-
-    Raises:
-        LeaseLostError: If the run was taken for dead.
-    """
-    if tx.connection.execute(_RENEW, {"this": run.pk, "lease_until": lease_end()}).rowcount != 1:
-        raise LeaseLostError(run.session_id, run.id)
-
-
-def lease_end() -> datetime:
-    """Return until when a run that is alive now is not taken for dead."""
-    return datetime.now(UTC) + timedelta(seconds=LEASE_S)
+def _free(tx: Transaction, session_id: str, held: tuple[int, int], liveness: Liveness) -> None:
+    """Take a session from the run that holds it, if its process is dead."""
+    session_pk, run_pk = held
+    run_id = tx.connection.execute(_RUN_ID, {"this": run_pk}).scalar_one()
+    if liveness.living(tx.connection, [run_pk]):
+        raise SessionBusyError(session_id, run_id)
+    interrupt(tx, session_pk, run_pk, run_id)
 
 
 _UNUSED = {
@@ -279,27 +195,13 @@ _FOR_CLAIM = (
     .where(SESSION.c.id == bindparam("this"))
     .with_for_update()
 )
-_HOLDER = select(RUN.c.id, RUN.c.lease_until).where(RUN.c.pk == bindparam("this"))
-
-
-def _changing(table: Table, *columns: str) -> Update:
-    values: dict[str, Any] = {name: bindparam(name) for name in columns}
-    return update(table).where(table.c.pk == bindparam("this")).values(values)
-
-
-_TAKE = _changing(SESSION, "active_run_pk", "last_event_seq", "updated_at")
-_USED = _changing(SESSION, "usage")
-_LEAVE = MOVE_ON.values(active_run_pk=None)
-_LEAVE_USED = _LEAVE.values(usage=bindparam("usage"))
-_RENEW = _changing(RUN, "lease_until").where(RUN.c.status == RunStatus.RUNNING.value)
-_END_RUN = _changing(
-    RUN,
-    "status",
-    "output",
-    "output_seq",
-    "output_part",
-    "error_code",
-    "error_text",
-    "ended_at",
-    *(name for name in Usage.model_fields if name != "version"),
+_RUN_ID = select(RUN.c.id).where(RUN.c.pk == bindparam("this"))
+_TAKE = (
+    update(SESSION)
+    .where(SESSION.c.pk == bindparam("this"))
+    .values(
+        active_run_pk=bindparam("active_run_pk"),
+        last_event_seq=bindparam("last_event_seq"),
+        updated_at=bindparam("updated_at"),
+    )
 )

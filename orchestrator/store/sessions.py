@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from json import JSONDecodeError
 from typing import TypeVar
@@ -22,6 +21,7 @@ from orchestrator.events import RecordedEvent, RunEnded
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.arrivals import Arrivals
 from orchestrator.store.forks import Inherited, inherited
+from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import fill_outputs, load_events
 from orchestrator.store.tables import RUN, RunRow, SessionRow
 from orchestrator.store.window import load_messages
@@ -41,6 +41,7 @@ class Sessions:
 
     _engine: AsyncEngine
     _arrivals: Arrivals
+    _liveness: Liveness
 
     async def latest(self, *, limit: int = 20) -> Sequence[SessionRow]:
         """Return the sessions that were active last, the latest first."""
@@ -93,6 +94,14 @@ class Sessions:
             runs = (await db.exec(query.order_by(col(RunRow.pk)))).all()
             await (await db.connection()).run_sync(fill_outputs, session, runs)
             return runs
+
+    async def running(self, sessions: Sequence[SessionRow]) -> set[str]:
+        """Return the ids of those sessions that a living process is at work in."""
+        held = {s.active_run_pk: s.id for s in sessions if s.active_run_pk is not None}
+        async with self._reading() as db:
+            connection = await db.connection()
+            living = await connection.run_sync(self._liveness.living, [*held])
+        return {held[run] for run in living}
 
     async def messages(self, session_id: str) -> list[ModelMessage]:
         """Return all messages of a session, oldest first.
@@ -147,7 +156,7 @@ class Sessions:
         """Yield a run's events as they come, until it has ended.
 
         The run does not wait for its readers, and does not end when one goes away. Of a run whose
-        process has died there is no last event: the reading ends when its lease has lapsed.
+        process has died there is no last event until somebody has noticed: the reading ends.
 
         Args:
             session_id: The session.
@@ -201,9 +210,12 @@ class Sessions:
             session = await find_session(db, session_id)
             query = select(RunRow).where(col(RunRow.id) == run_id)
             run = (await db.exec(query)).first()
-        if run is None or run.session_pk != session.pk:
-            raise NotFoundError("run", run_id)
-        return run.status == RunStatus.RUNNING and run.lease_until > datetime.now(UTC)
+            if run is None or run.session_pk != session.pk:
+                raise NotFoundError("run", run_id)
+            if run.status != RunStatus.RUNNING or run.pk is None:
+                return False
+            connection = await db.connection()
+            return bool(await connection.run_sync(self._liveness.living, [run.pk]))
 
     @asynccontextmanager
     async def _reading(self) -> AsyncGenerator[AsyncSession]:

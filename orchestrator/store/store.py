@@ -4,9 +4,6 @@ A run claims its session before the first request to a model. From then on it al
 session, and its process knows the session's numbers; every write says from which ones it goes on.
 """
 
-import os
-import secrets
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,15 +13,16 @@ from pydantic_ai import Conversation, RunUsage
 from pydantic_ai.messages import repair_messages
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator.errors import StoreUnavailableError
+from orchestrator.errors import LeaseLostError, StoreUnavailableError
 from orchestrator.events import RunEnded
 from orchestrator.ids import new_id
-from orchestrator.store import forks, runs
+from orchestrator.store import ending, forks, runs
 from orchestrator.store.additions import append, moved
 from orchestrator.store.arrivals import Arrivals
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.database import open_database
+from orchestrator.store.liveness import Liveness
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.tables import SessionRow
 from orchestrator.store.usage import read_usage
@@ -38,9 +36,9 @@ class Store:
     sessions: Sessions
     _writer: Writer
     _arrivals: Arrivals
-    _holder: str = field(
-        default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    )
+    _liveness: Liveness
+    _held: set[int] = field(default_factory=set)
+    """The keys of the runs that this process holds."""
 
     @uninterrupted
     async def claim(self, draft: RunDraft) -> ClaimedRun:
@@ -53,7 +51,8 @@ class Store:
             HistoryUnreadableError: If the session's past cannot be read.
         """
         run_id = new_id()
-        claim = await self._write(partial(runs.claim, draft, run_id, self._holder))
+        claim = await self._write(partial(runs.claim, draft, run_id, self._liveness))
+        self._held.add(claim.run_pk)
         self._arrivals.announce(claim.session_id)
         return ClaimedRun(
             id=run_id,
@@ -109,7 +108,8 @@ class Store:
             LeaseLostError: If the run does not hold its session any more.
         """
         async with run.turn:
-            await self._write(lambda tx: runs.end(tx, run, ended, added, session_usage))
+            await self._write(lambda tx: ending.end(tx, run, ended, added, session_usage))
+        self._held.discard(run.pk)
         self._arrivals.announce(run.session_id)
 
     @uninterrupted
@@ -129,13 +129,44 @@ class Store:
         )
 
     @uninterrupted
-    async def renew_lease(self, run: ClaimedRun) -> None:
-        """Say that the run's process is alive.
+    async def give_up(self, run: ClaimedRun, ended: RunEnded) -> None:
+        """Write that a run has ended, when it is not sure how much of it is on record.
 
         Raises:
-            LeaseLostError: If the run was taken for dead.
+            LeaseLostError: If the run does not hold its session any more.
         """
-        await self._write(lambda tx: runs.renew_lease(tx, run))
+        async with run.turn:
+            try:
+                await self._write(partial(ending.give_up, run, self._liveness.holder, ended))
+            except LeaseLostError:
+                self._held.discard(run.pk)
+                raise
+        self._held.discard(run.pk)
+        self._arrivals.announce(run.session_id)
+
+    @uninterrupted
+    async def renew(self) -> None:
+        """Say that this process is alive, and its runs with it."""
+        held = sorted(self._held)
+        await self._write(lambda tx: self._liveness.keep(tx.connection, held))
+
+    @uninterrupted
+    async def to_stop(self) -> set[int]:
+        """Return the keys of runs of this process that are to stop.
+
+        Another process has asked for that, or has taken this one for dead.
+        """
+        held = sorted(self._held)
+        return await self._write(partial(ending.to_stop, held, self._liveness.holder))
+
+    async def interrupt_orphans(self) -> None:
+        """Mark all runs interrupted, whose processes are dead."""
+        await self._write(partial(ending.interrupt_orphans, self._liveness))
+
+    def leave(self) -> None:
+        """Leave no sign of this process, unless it leaves a run that is on record as running."""
+        if not self._held:
+            self._liveness.forget()
 
     async def _write(self, work: Work[T]) -> T:
         try:
@@ -149,12 +180,18 @@ class Store:
 
 @asynccontextmanager
 async def open_store(url: str) -> AsyncGenerator[Store]:
-    """Open the record.
+    """Open the record. Runs whose processes have died are marked interrupted.
 
     Raises:
         InvalidInputError: If the URL cannot be used.
         StoreUnavailableError: If the database cannot be opened, or is newer than this program.
     """
     async with open_database(url) as database:
-        arrivals = Arrivals()
-        yield Store(Sessions(database.reading, arrivals), database.writer, arrivals)
+        arrivals, liveness = Arrivals(), database.liveness
+        sessions = Sessions(database.reading, arrivals, liveness)
+        store = Store(sessions, database.writer, arrivals, liveness)
+        await store.interrupt_orphans()
+        try:
+            yield store
+        finally:
+            store.leave()

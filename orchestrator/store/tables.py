@@ -197,6 +197,10 @@ class RunRow(Table, table=True):
         # The order of the keys is that in which a session's runs began.
         UniqueConstraint("session_pk", "pk"),
         Index("ix_run_parent_pk", "parent_pk", **_where("parent_pk IS NOT NULL")),
+        # SQLite's files tell of dead processes. Not by the lease: to renew one need not touch it.
+        Index("ix_run_running", "pk", postgresql_where=text("status = 'running'")).ddl_if(
+            dialect="postgresql"
+        ),
     )
 
     pk: int | None = Field(default=None, primary_key=True, sa_type=Key)
@@ -217,7 +221,11 @@ class RunRow(Table, table=True):
     """The number that the run's first message has or would have had."""
     attempt: int = 1
     lease_owner: str = Field(max_length=200)
-    lease_until: datetime = Field(sa_type=Moment)
+    """The process that holds it or did last."""
+    lease_until: datetime | None = Field(default=None, sa_type=Moment)
+    """By the database's clock; none where a lock tells whether the process is alive."""
+    cancel_asked_at: datetime | None = Field(default=None, sa_type=Moment)
+    """When another process asked for it to be cancelled."""
     requests: int = 0
     tool_calls: int = 0
     input_tokens: int = 0

@@ -96,3 +96,15 @@ def added(stored: dict[str, Any], used: Usage) -> dict[str, Any]:
     if used.cost is not None:
         usage.cost = (usage.cost or Decimal()) + used.cost
     return dump_usage(usage)
+
+
+def beyond(used: Usage, already: Usage) -> Usage:
+    """Return what was used beyond what has been counted already."""
+    return Usage(
+        requests=used.requests - already.requests,
+        tool_calls=used.tool_calls - already.tool_calls,
+        input_tokens=used.input_tokens - already.input_tokens,
+        cache_read_tokens=used.cache_read_tokens - already.cache_read_tokens,
+        output_tokens=used.output_tokens - already.output_tokens,
+        cost=None if used.cost is None else used.cost - (already.cost or Decimal()),
+    )

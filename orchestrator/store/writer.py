@@ -37,7 +37,7 @@ class Transaction:
         self._rows.setdefault(table, []).append(row)
 
     def flush(self) -> None:
-        """Write the rows that were added."""
+        """Write the rows that were added; what comes after can read them."""
         for table, rows in self._rows.items():
             self.connection.execute(insert(table), rows)
         self._rows.clear()

@@ -294,9 +294,7 @@ class Killed(BaseException):
     """As good as a kill: nothing of ours handles it."""
 
 
-async def test_usage_of_a_run_that_died_has_its_summaries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_usage_of_a_run_that_died_has_its_summaries(tmp_path: Path) -> None:
     small = Small(WINDOW, calls=[("read", "{}")], rounds=9)
 
     def read() -> str:
@@ -305,11 +303,12 @@ async def test_usage_of_a_run_that_died_has_its_summaries(
         return "line\n" * 500
 
     agent = Agent(small.model(), tools=[read], capabilities=[Compaction()])
-    monkeypatch.setattr("orchestrator.store.runs.LEASE_S", 0)
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'record.db'}") as store:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
+    async with open_store(url) as store:
         run = await store.claim(DRAFT)
         with pytest.raises(Killed):
             await agent.run("go", capabilities=[Recorder(store, run)])
+    async with open_store(url) as store:
         again = await store.claim(replace(DRAFT, session_id=run.session_id))
 
         (died, _) = await store.sessions.runs(run.session_id)

@@ -98,24 +98,6 @@ async def test_model_that_names_tools_that_are_not_there_gets_other_tries(
     assert (await yard.run("repo_guide", "go", model=model)).output == "I see. "
 
 
-async def test_run_keeps_its_session_while_its_process_lives(
-    yard: Orchestrator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("orchestrator.store.runs.LEASE_S", 0.3)
-    monkeypatch.setattr("orchestrator.runner.LEASE_S", 0.3)
-
-    async def wait() -> None:
-        await anyio.sleep(1)
-
-    handle = await yard.start("repo_guide", "go", model=playing(wait))
-    await anyio.sleep(0.6)  # twice the lease: without being renewed it would have lapsed
-
-    session_id = handle.claimed.session_id
-    with pytest.raises(SessionBusyError):
-        await yard.start("repo_guide", "on", model=playing("x"), session_id=session_id)
-    await handle.result()
-
-
 async def test_tool_that_is_not_granted_is_refused_and_the_run_goes_on(
     yard: Orchestrator, project: Path
 ) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -40,7 +39,7 @@ from orchestrator.events import (
     UserMessage,
 )
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store import runs as store_module
+from orchestrator.store import ending, runs
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.store import Store, open_store
 
@@ -76,6 +75,12 @@ async def whole_turn(store: Store, session_id: str | None = None) -> ClaimedRun:
     await store.record(run, Additions(messages=TURN))
     await store.end(run, DONE, session_usage=RunUsage(requests=2))
     return run
+
+
+async def claimed_by_the_dead(url: str) -> ClaimedRun:
+    """Return a run whose process, as far as anybody can tell, died with it."""
+    async with open_store(url) as store:
+        return await store.claim(draft())
 
 
 async def all_events(store: Store, session_id: str) -> list[RecordedEvent]:
@@ -144,8 +149,8 @@ async def test_next_turn_gets_what_the_one_before_wrote_in_the_same_commit(store
     rest = Additions(messages=TURN[2:])
 
     _, claim = await asyncio.gather(
-        store._write(lambda tx: store_module.end(tx, run, DONE, rest, None)),
-        store._write(lambda tx: store_module.claim(draft(run.session_id), "r", "h", tx)),
+        store._write(lambda tx: ending.end(tx, run, DONE, rest, None)),
+        store._write(lambda tx: runs.claim(draft(run.session_id), "r", store._liveness, tx)),
     )
 
     assert claim.past.messages == TURN
@@ -296,12 +301,8 @@ async def test_write_that_has_begun_is_done_although_its_caller_is_cancelled(
     assert [e.seq for e in events] == list(range(1, 2 + 39 + 1 + 1))
 
 
-async def test_run_of_a_dead_process_is_found_by_its_lease(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "LEASE_S", -1.0)
-    dead = await store.claim(draft())
-    monkeypatch.setattr(store_module, "LEASE_S", 30.0)
+async def test_run_of_a_dead_process_loses_its_session(store: Store, url: str) -> None:
+    dead = await claimed_by_the_dead(url)
 
     living = await store.claim(draft(dead.session_id))
 
@@ -311,19 +312,15 @@ async def test_run_of_a_dead_process_is_found_by_its_lease(
         await store.record(dead, Additions(events=[TextDelta(content="too late")]))
 
 
-async def test_run_of_a_dead_process_keeps_what_it_had_used(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_run_of_a_dead_process_keeps_what_it_had_used(store: Store, url: str) -> None:
     """It has been paid for."""
-    monkeypatch.setattr(store_module, "LEASE_S", -1.0)
-    dead = await store.claim(draft())
+    dead = await claimed_by_the_dead(url)
     cost = Decimal("0.5")
     used = RequestUsage(input_tokens=7, output_tokens=3, cost=cost)
     called = ToolCalled(call_id="c1", tool="grep", arguments={})
     returned = ToolReturned(call_id="c1", tool="grep", outcome="success", content="")
     response = ModelResponse(parts=[TextPart("a")], usage=used)
     await store.record(dead, Additions(messages=[TURN[0], response], events=[called, returned]))
-    monkeypatch.setattr(store_module, "LEASE_S", 30.0)
 
     living = await store.claim(draft(dead.session_id))
 
@@ -332,16 +329,6 @@ async def test_run_of_a_dead_process_keeps_what_it_had_used(
     assert run.cost == cost
     usage = living.conversation.usage
     assert (usage.requests, usage.input_tokens, usage.cost) == (1, 7, cost)
-
-
-async def test_renewed_lease_holds(store: Store) -> None:
-    run = await store.claim(draft())
-    before = (await store.sessions.runs(run.session_id))[0].lease_until
-
-    await store.renew_lease(run)
-
-    after = (await store.sessions.runs(run.session_id))[0].lease_until
-    assert after > before > datetime.now(UTC) + timedelta(seconds=10)
 
 
 async def test_ended_run_gives_its_session_free_and_writes_no_more(store: Store) -> None:
@@ -432,11 +419,8 @@ async def test_reader_in_another_process_sees_what_is_written(url: str) -> None:
     assert last == DONE
 
 
-async def test_reading_of_a_run_whose_process_died_comes_to_an_end(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "LEASE_S", -1.0)
-    dead = await store.claim(draft())
+async def test_reading_of_a_run_whose_process_died_comes_to_an_end(store: Store, url: str) -> None:
+    dead = await claimed_by_the_dead(url)
 
     with anyio.fail_after(5):
         follow = store.sessions.follow(dead.session_id, run_id=dead.id)
@@ -468,13 +452,6 @@ async def test_record_that_is_locked_for_good_can_be_read_and_says_that_it_canno
         other.close()
 
         assert (await store.claim(draft(run.session_id))).session_id == run.session_id
-
-
-async def test_lapsed_lease_cannot_be_renewed(store: Store) -> None:
-    run = await whole_turn(store)
-
-    with pytest.raises(LeaseLostError):
-        await store.renew_lease(run)
 
 
 async def test_session_stays_with_its_root(store: Store) -> None:

@@ -144,7 +144,8 @@ def _run() -> sa.Table:
         sa.Column("first_message_seq", sa.Integer(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("lease_owner", sa.String(200), nullable=False),
-        sa.Column("lease_until", TIME, nullable=False),
+        sa.Column("lease_until", TIME),
+        sa.Column("cancel_asked_at", TIME),
         sa.Column("requests", sa.Integer(), nullable=False),
         sa.Column("tool_calls", sa.Integer(), nullable=False),
         sa.Column("input_tokens", sa.Integer(), nullable=False),
@@ -166,6 +167,9 @@ def _run() -> sa.Table:
         sa.ForeignKeyConstraint(["parent_pk"], ["run.pk"], name="fk_run_parent_pk"),
     )
     _index_where_set("run", "parent_pk")
+    if op.get_context().dialect.name == "postgresql":
+        running = sa.text("status = 'running'")
+        op.create_index("ix_run_running", "run", ["pk"], postgresql_where=running)
     return table
 
 

@@ -1,0 +1,58 @@
+"""Processes that hold runs, to be killed and stopped by a test.
+
+They are forked from a server that has everything imported, so that one costs milliseconds.
+"""
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+
+import anyio
+
+from orchestrator.events import TextDelta
+from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
+from orchestrator.store.store import open_store
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["pytest", "tests.mcp_server.doomed", __name__])
+
+
+def fork(work: Callable[..., None], *arguments: object) -> tuple[ForkServerProcess, Connection]:
+    """Start a process that does `work`, a function of a module; return it and a line to it."""
+    ours, theirs = _FORKS.Pipe()
+    process = _FORKS.Process(target=work, args=(theirs, *arguments))
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def draft(session_id: str | None = None) -> RunDraft:
+    """Return a run to begin."""
+    return RunDraft(
+        agent="a",
+        spec_sha256="0" * 64,
+        model="m",
+        prompt="hello",
+        inputs={},
+        root="/r",
+        session_id=session_id,
+    )
+
+
+def hold(line: Connection, url: str) -> None:
+    """Claim a session and name it; at each word, write and tell what came of it."""
+    anyio.run(_hold, line, url)
+
+
+async def _hold(line: Connection, url: str) -> None:
+    async with open_store(url) as store:
+        run: ClaimedRun = await store.claim(draft())
+        line.send(run.session_id)
+        while True:
+            word = await anyio.to_thread.run_sync(line.recv)
+            try:
+                await store.record(run, Additions(events=[TextDelta(content=word)]))
+                line.send("written")
+            except Exception as error:  # to be judged by the test
+                line.send(type(error).__name__)
