@@ -95,7 +95,8 @@ class Compaction(AbstractCapability[Any]):
         if not isinstance(error, ModelContextWindowExceededError) or request_context.attempt > 1:
             raise error
         # What the model can take is less than what it got, whatever its makers say.
-        window = min(self._window_of(request_context.model), context_tokens(ctx.messages))
+        size = max(context_tokens(ctx.messages), MIN_WINDOW_TOKENS)
+        window = min(self._window_of(request_context.model), size)
         if await self._shorten(ctx, request_context, window, "over_limit"):
             raise RetryModelRequest from error
         raise error

@@ -190,7 +190,7 @@ class Sessions:
         Raises:
             NotFoundError: If there is no such session.
         """
-        return await self.look(session_id, _holder)
+        return await self.look(session_id, self._holder)
 
     async def until_free(self, session_id: str) -> None:
         """Return once no run holds a session.
@@ -217,6 +217,11 @@ class Sessions:
             connection = await db.connection()
             return bool(await connection.run_sync(self._liveness.living, [run.pk]))
 
+    def _holder(self, db: Connection, session: SessionRow) -> str | None:
+        run = db.execute(_HOLDER, {"run": session.active_run_pk}).one_or_none()
+        alive = run is not None and self._liveness.living(db, [run.pk])
+        return str(run.id) if run is not None and alive else None
+
     @asynccontextmanager
     async def _reading(self) -> AsyncGenerator[AsyncSession]:
         try:
@@ -227,14 +232,6 @@ class Sessions:
             raise StoreUnavailableError(f"The record cannot be read: {cause}.") from error
         except JSONDecodeError as error:  # a column of JSON that is none
             raise StoreUnavailableError(f"The record is damaged: {error}.") from error
-
-
-def _holder(db: Connection, session: SessionRow) -> str | None:
-    run = db.execute(_HOLDER, {"run": session.active_run_pk}).one_or_none()
-    return None if run is None or run.lease_until <= datetime.now(UTC) else str(run.id)
-
-
-_HOLDER = select_columns(RUN.c.id, RUN.c.lease_until).where(RUN.c.pk == bindparam("run"))
 
 
 async def find_session(db: AsyncSession, session_id: str) -> SessionRow:
@@ -249,3 +246,6 @@ async def find_session(db: AsyncSession, session_id: str) -> SessionRow:
     if found is None:
         raise NotFoundError("session", session_id)
     return found
+
+
+_HOLDER = select_columns(RUN.c.pk, RUN.c.id).where(RUN.c.pk == bindparam("run"))

@@ -70,6 +70,15 @@ def big_file(project: Path) -> None:
     (project / "big.txt").write_text("\n".join(lines))
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return where a record of the test's own can be made."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
 @pytest.fixture
 def reader(own_surroundings: Path) -> Path:
     """Return the file of an agent of the user's own."""
@@ -219,6 +228,19 @@ async def test_run_that_fits_no_more_and_cannot_be_summarized_fails_and_loses_no
     assert "question 3" in healed.transcripts[0]
 
 
+async def test_model_that_refuses_whatever_it_gets_is_asked_twice(yard: Orchestrator) -> None:
+    small = Small(WINDOW, says=False)
+    session_id = await turns(yard, small, 2)
+    small.window = 1
+
+    with pytest.raises(ModelUnavailableError, match="more than it can take"):
+        await yard.run("repo_guide", "question 2", model=small.model(), session_id=session_id)
+
+    assert len(small.transcripts) == 1
+    small.window = WINDOW
+    await yard.run("repo_guide", "question 3", model=small.model(), session_id=session_id)
+
+
 @pytest.mark.parametrize("summary", ["", "  \n"])
 async def test_empty_summary_is_none(yard: Orchestrator, summary: str) -> None:
     small = Small(WINDOW, summarize=lambda _: summary)
@@ -319,7 +341,7 @@ async def test_usage_of_a_run_that_died_has_its_summaries(tmp_path: Path) -> Non
 
 
 async def test_history_that_another_capability_rewrites_is_recorded_as_it_was_given(
-    tmp_path: Path,
+    record_url: str,
 ) -> None:
     """Whoever puts something else in its place: the record keeps both."""
 
@@ -333,7 +355,7 @@ async def test_history_that_another_capability_rewrites_is_recorded_as_it_was_gi
 
     small = Small(WINDOW, rounds=0)
     agent = Agent(small.model(), capabilities=[Forget()])
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'record.db'}") as store:
+    async with open_store(record_url) as store:
         draft = DRAFT
         for prompt in ("one", "two", "three", "four"):
             run = await store.claim(replace(draft, prompt=prompt))
