@@ -140,17 +140,21 @@ class HistoryUnreadableError(ConflictError):
     ) -> None:
         self.session_id = session_id
         self.seq = seq
+        self.what = what
         self.fork_at = fork_at
         """The last message before it after which a history can go on; 0 if there is none."""
-        way_on = (
-            f"'workyard sessions fork {session_id} --at {fork_at}' begins one with what is before."
-            if fork_at
-            else "Start a new one."
-        )
         super().__init__(
             f"{what} {seq} of session {session_id!r} cannot be read; the session cannot go on. "
-            f"{way_on}"
+            f"{self._way_on()}"
         )
+
+    def _way_on(self) -> str:
+        command = f"'workyard sessions fork {self.session_id}"
+        if self.what == "Compaction":  # the messages that it stands for are all there
+            return f"{command}' begins one with all of its messages."
+        if self.fork_at:
+            return f"{command} --at {self.fork_at}' begins one with what is before."
+        return "Start a new one."
 
 
 class IllegalTransitionError(ConflictError):

@@ -113,16 +113,16 @@ def _body_at(db: Connection, session_id: str, path: Sequence[Stretch], seq: int)
                 body: dict[str, Any] = json.loads(text or "")
                 body["upto"] + body["before"]  # numbers, or it is none
             except (ValueError, LookupError, TypeError) as error:
-                raise HistoryUnreadableError(session_id, seq) from error
+                raise HistoryUnreadableError(session_id, seq, what="Compaction") from error
             return body
-    raise HistoryUnreadableError(session_id, seq)
+    raise HistoryUnreadableError(session_id, seq, what="Compaction")
 
 
 def _given(body: dict[str, Any], session_id: str, seq: int) -> list[ModelMessage]:
     try:
         return messages_of(as_json(body["given"]))
     except (ValueError, LookupError) as error:
-        raise HistoryUnreadableError(session_id, seq) from error
+        raise HistoryUnreadableError(session_id, seq, what="Compaction") from error
 
 
 _WINDOW = select(SESSION.c.window_seq).where(SESSION.c.pk == bindparam("session"))

@@ -14,11 +14,12 @@ from sqlalchemy import Connection, bindparam, insert, select
 from orchestrator.errors import HistoryUnreadableError, InvalidInputError, NotFoundError
 from orchestrator.events import Event
 from orchestrator.ids import new_id
+from orchestrator.store.compaction import load_window, window_at
 from orchestrator.store.facts import told
-from orchestrator.store.messages import StoredMessage, is_settled, read_messages
+from orchestrator.store.messages import COMPACTION, StoredMessage, is_settled, read_messages
 from orchestrator.store.runs import TITLE_CHARS
 from orchestrator.store.tables import RUN, SESSION, SessionRow
-from orchestrator.store.window import elsewhere_of, load_messages, path_to, stored_messages
+from orchestrator.store.window import elsewhere_of, path_to, stored_messages
 from orchestrator.store.writer import Transaction
 
 NEAR = 12
@@ -66,7 +67,6 @@ def fork_point(db: Connection, session: SessionRow, *, at: int | None) -> ForkPo
             those near it after which one can.
         HistoryUnreadableError: If the messages up to there cannot be read.
     """
-    assert session.pk is not None, "it was read"
     last = session.last_message_seq
     began = _run_under_way(db, session)
     if at is None:
@@ -77,9 +77,24 @@ def fork_point(db: Connection, session: SessionRow, *, at: int | None) -> ForkPo
         )
     elif at and not (at == last and began is None):
         _check_settled(db, session, at)
-    load_messages(db, session.id, session.pk, upto=at)
-    window_seq = session.window_seq if session.window_seq <= at else 0
-    return ForkPoint(session_id=session.id, seq=at, window_seq=window_seq)
+    return ForkPoint(session_id=session.id, seq=at, window_seq=_readable_window(db, session, at))
+
+
+def _readable_window(db: Connection, session: SessionRow, at: int) -> int:
+    """Return the compaction that a history up to a message begins with, once both were read.
+
+    Without one that cannot be read: the messages that it stands for are all there.
+    """
+    assert session.pk is not None, "it was read"
+    try:
+        window_seq = window_at(db, session.id, session.pk, at)
+        load_window(db, session.id, session.pk, upto=at, window_seq=window_seq)
+    except HistoryUnreadableError as error:
+        if error.what != "Compaction":
+            raise
+        window_seq = 0
+        load_window(db, session.id, session.pk, upto=at, window_seq=window_seq)
+    return window_seq
 
 
 def _run_under_way(db: Connection, session: SessionRow) -> int | None:
@@ -94,12 +109,13 @@ def _check_settled(db: Connection, session: SessionRow, at: int) -> None:
     assert session.pk is not None, "it was read"
     upto = min(at + NEAR, session.last_message_seq)
     rows = stored_messages(db, path_to(db, session.pk, upto), after=max(at - NEAR - 1, 0))
-    allowed = [
-        row.seq
-        for row, following in zip(rows, [*rows[1:], None], strict=True)
-        if (following is not None and following.run_pk != row.run_pk)
-        or _is_settled(db, session.id, row)
-    ]
+    allowed: list[int] = []
+    settled = False
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        if row.kind != COMPACTION:  # which changes nothing in what has been asked
+            settled = _is_settled(db, session.id, row)
+        if settled or (following is not None and following.run_pk != row.run_pk):
+            allowed.append(row.seq)
     if at not in allowed:
         near = [max((n for n in allowed if n < at), default=0)]
         near += [n for n in allowed if n > at][:1]
@@ -167,7 +183,8 @@ def inherited(db: Connection, session: SessionRow) -> Inherited | None:
         return None
     assert session.pk is not None, "it was read"
     origin_id = db.execute(_ID, {"pk": session.origin_pk}).scalar_one()
-    rows = stored_messages(db, path_to(db, session.pk, session.origin_seq))
+    path = path_to(db, session.pk, session.origin_seq)
+    rows = [row for row in stored_messages(db, path) if row.kind != COMPACTION]
     messages = read_messages(rows, elsewhere_of(db, session.id, rows))
     events = [
         (row.seq, event)

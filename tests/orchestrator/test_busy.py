@@ -2,14 +2,13 @@
 
 import json
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from pydantic_ai.messages import ModelMessage, UserPromptPart
 
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.busy import Turns
@@ -19,11 +18,7 @@ from orchestrator.lifecycle import WhenBusy
 from orchestrator.runner import RunResult
 from tests.orchestrator.by_hand import rows, workyard
 from tests.orchestrator.played import playing
-
-
-def prompts_in(messages: Sequence[ModelMessage]) -> list[object]:
-    parts = [part for message in messages for part in message.parts]
-    return [part.content for part in parts if isinstance(part, UserPromptPart)]
+from tests.orchestrator.small import prompts_in
 
 
 class Busy:

@@ -6,7 +6,7 @@ from typing import Any  # an async generator's type
 
 import anyio
 import pytest
-from pydantic_ai.messages import ModelMessage, ModelResponse, ToolReturnPart, UserPromptPart
+from pydantic_ai.messages import ModelMessage, ModelResponse, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from orchestrator.bootstrap import Orchestrator
@@ -14,15 +14,11 @@ from orchestrator.errors import HistoryUnreadableError, InvalidInputError, NotFo
 from orchestrator.events import ToolReturned
 from tests.orchestrator.by_hand import rows, workyard
 from tests.orchestrator.played import MISSING, READ, playing, record_of
+from tests.orchestrator.small import prompts_in
 
 
 def text_of(messages: Sequence[ModelMessage]) -> str:
     return " ".join(str(getattr(part, "content", "")) for m in messages for part in m.parts)
-
-
-def prompts_in(messages: Sequence[ModelMessage]) -> list[object]:
-    parts = [part for message in messages for part in message.parts]
-    return [part.content for part in parts if isinstance(part, UserPromptPart)]
 
 
 def listening(heard: list[list[ModelMessage]]) -> FunctionModel:
