@@ -24,13 +24,13 @@ from orchestrator.lifecycle import WhenBusy
 from orchestrator.models import choose_model
 from orchestrator.roots import resolve_root
 from orchestrator.runner import RunHandle, Runner, RunRequest, RunResult
+from orchestrator.session import Session
 from orchestrator.settings import Settings, load_settings
 from orchestrator.specs import Spec
 from orchestrator.store.claimed import RunDraft
 from orchestrator.store.database import sqlite_file
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import open_store
-from orchestrator.store.tables import SessionRow
 
 MAX_PROMPT_CHARS = 1_000_000
 
@@ -179,7 +179,7 @@ class Orchestrator:
 
     async def fork(
         self, session_id: str, *, at: int | None = None, title: str | None = None
-    ) -> SessionRow:
+    ) -> Session:
         """Begin a session that shares another's messages 1 to `at`, its last one by default.
 
         The other one stays as it is. While it has a run under way, the last message before that run

@@ -11,6 +11,8 @@
     ├── ConflictError
     │   ├── SessionBusyError
     │   ├── LeaseLostError
+    │   ├── StateConflictError
+    │   ├── ExternalIdTakenError
     │   ├── HistoryUnreadableError
     │   └── IllegalTransitionError
     ├── LimitError             a budget is used up
@@ -130,6 +132,28 @@ class LeaseLostError(ConflictError):
         self.session_id = session_id
         self.run_id = run_id
         super().__init__(f"Run {run_id!r} no longer holds session {session_id!r}.")
+
+
+class StateConflictError(ConflictError):
+    """Somebody else has changed a session's state since the caller read it."""
+
+    def __init__(self, session_id: str, *, expected: int, actual: int) -> None:
+        self.session_id = session_id
+        self.expected = expected
+        self.actual = actual
+        super().__init__(
+            f"The state of session {session_id!r} is at version {actual}, not {expected}; "
+            "read it again and decide anew."
+        )
+
+
+class ExternalIdTakenError(ConflictError):
+    """The owner has a session of this external id already."""
+
+    def __init__(self, external_id: str, session_id: str) -> None:
+        self.external_id = external_id
+        self.session_id = session_id
+        super().__init__(f"Session {session_id!r} has the external id {external_id!r} already.")
 
 
 class HistoryUnreadableError(ConflictError):

@@ -21,7 +21,7 @@ LAYERS = {
     "orchestrator": (
         ("errors", "ids", "settings", "roots", "models", "spec_source", "lifecycle", "offline"),
         ("responses",),
-        ("events", "specs"),
+        ("events", "specs", "session", "state"),
         ("catalogue", "store", "history"),
         ("connections", "compaction"),
         ("capabilities",),

@@ -39,7 +39,7 @@ async def _list(limit: int) -> None:
         (
             session.id,
             session.agent,
-            "running" if session.active_run_pk else ago(session.updated_at),
+            "running" if session.status == "running" else ago(session.updated_at),
             one_line(session.title, 60),
         )
         for session in sessions

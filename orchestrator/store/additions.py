@@ -33,7 +33,12 @@ MOVE_ON = (
     .values(last_event_seq=bindparam("to_event"), last_message_seq=bindparam("to_message"))
 )
 
-_KNOWN_BLOB = select(BLOB.c.pk).where(BLOB.c.sha256 == bindparam("sha256"))
+# Whoever deletes the last session with these instructions waits until they are used here.
+_KNOWN_BLOB = (
+    select(BLOB.c.pk)
+    .where(BLOB.c.sha256 == bindparam("sha256"))
+    .with_for_update(read=True, key_share=True)
+)
 _NEW_BLOB = insert(BLOB).returning(BLOB.c.pk)
 
 

@@ -24,6 +24,8 @@ class RunDraft:
     root: str
     session_id: str | None = None
     """None for a new session."""
+    owner: str | None = None
+    """Whose session it is to be; None for anybody's, and for a new one of nobody in particular."""
 
 
 @dataclass(frozen=True, kw_only=True)

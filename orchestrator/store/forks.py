@@ -14,10 +14,10 @@ from sqlalchemy import Connection, bindparam, insert, select
 from orchestrator.errors import HistoryUnreadableError, InvalidInputError, NotFoundError
 from orchestrator.events import Event
 from orchestrator.ids import new_id
+from orchestrator.session import TITLE_CHARS
 from orchestrator.store.compaction import load_window, window_at
 from orchestrator.store.facts import told
 from orchestrator.store.messages import COMPACTION, StoredMessage, is_settled, read_messages
-from orchestrator.store.runs import TITLE_CHARS
 from orchestrator.store.tables import RUN, SESSION, SessionRow
 from orchestrator.store.window import elsewhere_of, path_to, stored_messages
 from orchestrator.store.writer import Transaction
@@ -41,8 +41,8 @@ class ForkPoint:
 class Inherited:
     """The past that a fork shares."""
 
-    session_id: str
-    """The session that it was forked from, which may itself be a fork."""
+    session_id: str | None
+    """The session that it was forked from, which may itself be a fork; None if it is deleted."""
     upto: int
     """The last message that is shared."""
     events: Sequence[tuple[int, Event]]
@@ -182,7 +182,7 @@ def inherited(db: Connection, session: SessionRow) -> Inherited | None:
     if session.origin_pk is None or session.origin_seq is None:
         return None
     assert session.pk is not None, "it was read"
-    origin_id = db.execute(_ID, {"pk": session.origin_pk}).scalar_one()
+    origin_id = db.execute(_ID, {"pk": session.origin_pk}).scalar_one_or_none()
     path = path_to(db, session.pk, session.origin_seq)
     rows = [row for row in stored_messages(db, path) if row.kind != COMPACTION]
     messages = read_messages(rows, elsewhere_of(db, session.id, rows))
@@ -195,8 +195,18 @@ def inherited(db: Connection, session: SessionRow) -> Inherited | None:
 
 
 _FIRST_OF_RUN = select(RUN.c.first_message_seq).where(RUN.c.pk == bindparam("run"))
-_ORIGIN = select(
-    SESSION.c.pk, SESSION.c.owner, SESSION.c.agent, SESSION.c.root, SESSION.c.title, SESSION.c.state
-).where(SESSION.c.id == bindparam("this"))
-_ID = select(SESSION.c.id).where(SESSION.c.pk == bindparam("pk"))
+# Whoever deletes the origin waits until the fork is there, and leaves it what it shares.
+_ORIGIN = (
+    select(
+        SESSION.c.pk,
+        SESSION.c.owner,
+        SESSION.c.agent,
+        SESSION.c.root,
+        SESSION.c.title,
+        SESSION.c.state,
+    )
+    .where(SESSION.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
+    .with_for_update(read=True, key_share=True)
+)
+_ID = select(SESSION.c.id).where(SESSION.c.pk == bindparam("pk"), SESSION.c.deleted_at.is_(None))
 _NEW = insert(SESSION)

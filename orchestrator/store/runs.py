@@ -10,6 +10,7 @@ from orchestrator.errors import NotFoundError, SessionBusyError, WrongRootError
 from orchestrator.events import Event, RunStarted, UserMessage
 from orchestrator.ids import new_id
 from orchestrator.lifecycle import RunStatus
+from orchestrator.session import LOCAL_OWNER, title_of
 from orchestrator.store.additions import event_row
 from orchestrator.store.claimed import RunDraft
 from orchestrator.store.compaction import ModelWindow, load_window
@@ -18,11 +19,6 @@ from orchestrator.store.facts import Said
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.tables import EVENT, RUN, SESSION, plain
 from orchestrator.store.writer import Transaction
-
-LOCAL_OWNER = "local"
-"""The owner of sessions where nobody has to say who they are: the terminal and scripts."""
-
-TITLE_CHARS = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +85,10 @@ def _new_session(connection: Connection, draft: RunDraft, now: datetime) -> Clai
     session_id = new_id()
     row = {
         "id": session_id,
-        "owner": LOCAL_OWNER,
+        "owner": draft.owner or LOCAL_OWNER,
         "agent": draft.agent,
         "root": draft.root,
-        "title": " ".join(draft.prompt.split())[:TITLE_CHARS],
+        "title": title_of(draft.prompt),
         "state": {},
         "state_version": 0,
         "window_seq": 0,
@@ -118,11 +114,16 @@ def _found(tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness
     # The run before this one may have ended in the same transaction.
     tx.flush()
     found = _locked(tx, session_id)
+    if draft.owner not in (None, found.owner):
+        raise NotFoundError("session", session_id)
     if found.root != draft.root:
         raise WrongRootError(session_id, root=found.root)
     if found.active_run_pk is not None:
         _free(tx, session_id, (found.pk, found.active_run_pk), liveness)
         found = _locked(tx, session_id)
+    if not found.title:
+        entitled = {"this": found.pk, "title": title_of(draft.prompt)}
+        tx.connection.execute(_ENTITLE, entitled)
     past = load_window(
         tx.connection,
         session_id,
@@ -144,7 +145,9 @@ def _found(tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness
 @dataclass(frozen=True)
 class _Session:
     pk: int
+    owner: str
     root: str
+    title: str
     active_run_pk: int | None
     last_event_seq: int
     last_message_seq: int
@@ -185,15 +188,20 @@ _NEW_SESSION = insert(SESSION).returning(SESSION.c.pk)
 _FOR_CLAIM = (
     select(
         SESSION.c.pk,
+        SESSION.c.owner,
         SESSION.c.root,
+        SESSION.c.title,
         SESSION.c.active_run_pk,
         SESSION.c.last_event_seq,
         SESSION.c.last_message_seq,
         SESSION.c.window_seq,
         SESSION.c.usage,
     )
-    .where(SESSION.c.id == bindparam("this"))
+    .where(SESSION.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
     .with_for_update()
+)
+_ENTITLE = (
+    update(SESSION).where(SESSION.c.pk == bindparam("this")).values(title=bindparam("title"))
 )
 _RUN_ID = select(RUN.c.id).where(RUN.c.pk == bindparam("this"))
 _TAKE = (

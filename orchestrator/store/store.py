@@ -11,12 +11,13 @@ from functools import partial
 
 from pydantic_ai import Conversation, RunUsage
 from pydantic_ai.messages import repair_messages
-from sqlalchemy.exc import DBAPIError
 
-from orchestrator.errors import LeaseLostError, StoreUnavailableError
+from orchestrator.errors import LeaseLostError
 from orchestrator.events import RunEnded
 from orchestrator.ids import new_id
+from orchestrator.session import Session
 from orchestrator.store import ending, forks, runs
+from orchestrator.store.access import Access
 from orchestrator.store.additions import append, moved
 from orchestrator.store.arrivals import Arrivals
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
@@ -24,9 +25,8 @@ from orchestrator.store.completion import uninterrupted
 from orchestrator.store.database import open_database
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.sessions import Sessions
-from orchestrator.store.tables import SessionRow
 from orchestrator.store.usage import read_usage
-from orchestrator.store.writer import T, Work, Writer
+from orchestrator.store.writer import T, Work
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Store:
     """The record, open for writing; reading is `sessions`."""
 
     sessions: Sessions
-    _writer: Writer
+    _access: Access
     _arrivals: Arrivals
     _liveness: Liveness
     _held: set[int] = field(default_factory=set)
@@ -115,7 +115,7 @@ class Store:
     @uninterrupted
     async def fork(
         self, session_id: str, *, at: int | None = None, title: str | None = None
-    ) -> SessionRow:
+    ) -> Session:
         """Begin a session whose past is another's up to message `at`; see `forks.fork_point`.
 
         Raises:
@@ -169,13 +169,7 @@ class Store:
             self._liveness.forget()
 
     async def _write(self, work: Work[T]) -> T:
-        try:
-            return await self._writer.write(work)
-        except (DBAPIError, OSError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise StoreUnavailableError(f"The record cannot be written: {cause}.") from error
-        except ValueError as error:  # a column of JSON that is none
-            raise StoreUnavailableError(f"The record is damaged: {error}.") from error
+        return await self._access.write(work)
 
 
 @asynccontextmanager
@@ -188,8 +182,8 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
     """
     async with open_database(url) as database:
         arrivals, liveness = Arrivals(), database.liveness
-        sessions = Sessions(database.reading, arrivals, liveness)
-        store = Store(sessions, database.writer, arrivals, liveness)
+        access = Access(database.reading, database.writer)
+        store = Store(Sessions(access, arrivals, liveness), access, arrivals, liveness)
         await store.interrupt_orphans()
         try:
             yield store

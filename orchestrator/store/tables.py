@@ -155,8 +155,10 @@ class SessionRow(Table, table=True):
     __tablename__ = "session"
     __table_args__ = (
         UniqueConstraint("owner", "external_id"),
+        Index("ix_session_updated", "updated_at"),
         Index("ix_session_owner_updated", "owner", "updated_at"),
-        Index("ix_session_owner_root_agent", "owner", "root", "agent", "updated_at"),
+        Index("ix_session_root_agent_updated", "root", "agent", "updated_at"),
+        Index("ix_session_active_run_pk", "active_run_pk", **_where("active_run_pk IS NOT NULL")),
         CheckConstraint("(origin_pk IS NULL) = (origin_seq IS NULL)", name="origin"),
         Index("ix_session_origin_pk", "origin_pk", **_where("origin_pk IS NOT NULL")),
     )
@@ -186,6 +188,8 @@ class SessionRow(Table, table=True):
     created_at: datetime = Field(default_factory=_now, sa_type=Moment)
     updated_at: datetime = Field(default_factory=_now, sa_type=Moment)
     """When somebody last turned to it: when its last run began."""
+    deleted_at: datetime | None = Field(default=None, sa_type=Moment)
+    """Since when nobody finds it: it is here for the messages that its forks share."""
 
 
 class RunRow(Table, table=True):
@@ -245,7 +249,10 @@ class MessageRow(Table, table=True):
     """
 
     __tablename__ = "message"
-    __table_args__ = (_of_a_run(),)
+    __table_args__ = (
+        _of_a_run(),
+        Index("ix_message_instructions_pk", "instructions_pk", **_where("instructions_pk IS NOT NULL")),
+    )
 
     session_pk: int = Field(primary_key=True, sa_type=Key)
     seq: int = Field(primary_key=True)

@@ -31,7 +31,7 @@ async def test_write_ahead_log_is_used_and_each_commit_reaches_the_disk(
 
 
 async def test_reader_cannot_write_and_so_cannot_checkpoint(url: str) -> None:
-    async with open_store(url) as store, store.sessions._engine.connect() as connection:
+    async with open_store(url) as store, store.sessions._access.engine.connect() as connection:
         with pytest.raises(OperationalError, match="readonly"):
             await connection.exec_driver_sql("PRAGMA user_version=3")
 

@@ -137,7 +137,7 @@ async def test_run_whose_end_cannot_be_written_leaves_nobody_waiting(
             await handle.result()
 
     assert isinstance(events[-1], RunEnded)
-    assert (await yard.sessions.get(handle.claimed.session_id)).active_run_pk is None
+    assert (await yard.sessions.get(handle.claimed.session_id)).active_run_id is None
 
 
 async def test_reader_of_a_run_that_could_not_be_ended_at_all_is_not_kept(

@@ -334,7 +334,7 @@ async def test_run_of_a_dead_process_keeps_what_it_had_used(store: Store, url: s
 async def test_ended_run_gives_its_session_free_and_writes_no_more(store: Store) -> None:
     run = await whole_turn(store)
 
-    assert (await store.sessions.get(run.session_id)).active_run_pk is None
+    assert (await store.sessions.get(run.session_id)).active_run_id is None
     with pytest.raises(LeaseLostError):
         await store.end(run, DONE, session_usage=None)
 
@@ -351,7 +351,7 @@ async def test_unreadable_history_is_an_error_and_stays(store: Store, tmp_path: 
     count = database.execute("SELECT count(*) FROM message").fetchone()
     database.close()
     assert count == (4,)
-    assert (await store.sessions.get(run.session_id)).active_run_pk is None
+    assert (await store.sessions.get(run.session_id)).active_run_id is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,91 @@
+"""Sessions as their users see them: what is known of one, how many are looked through."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypedDict  # Any: usage as its column holds it
+
+from pydantic import JsonValue
+
+LOCAL_OWNER = "local"
+"""The owner of sessions where nobody has to say who they are: the terminal and scripts."""
+
+TITLE_CHARS = 80
+
+
+def title_of(text: str) -> str:
+    """Return what a session is called after its first prompt: the beginning, on one line."""
+    return " ".join(text.split())[:TITLE_CHARS]
+
+
+class SessionStatus(StrEnum):
+    """Whether something goes on in a session."""
+
+    RUNNING = "running"
+    """A run holds it, and the run's process is alive."""
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A conversation, as it was when it was read."""
+
+    id: str
+    owner: str
+    external_id: str | None
+    """What the owner's own program calls it."""
+    agent: str
+    """The agent that it began with."""
+    root: str
+    title: str
+    status: SessionStatus
+    active_run_id: str | None
+    """The run that holds it; also when that is idle, because the run's process has died."""
+    origin_id: str | None
+    """The session that it was forked from, unless that was deleted."""
+    origin_seq: int | None
+    """The last message that a fork shares with what it was forked from."""
+    last_message_seq: int
+    """How many messages it has."""
+    last_event_seq: int
+    """How many events it has."""
+    state_version: int
+    usage: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    """When a run last began or ended here; renaming and state do not count."""
+
+
+class Filters(TypedDict, total=False):
+    """Which sessions are meant: those that fit everything that is given."""
+
+    agent: str | None
+    root: str | None
+    status: SessionStatus | None
+    since: datetime | None
+    """Those that were active then or later. Aware."""
+    until: datetime | None
+    """Those that were active last before then. Aware."""
+    search: str | None
+    """Words that all occur in the title, in prompts or in answers, in whatever order."""
+
+
+class NewSession(TypedDict, total=False):
+    """What may be said of a session that is made."""
+
+    title: str
+    """Without one, the first prompt becomes it."""
+    state: dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some sessions, those that were active last first."""
+
+    sessions: tuple[Session, ...]
+    cursor: str | None
+    """What leads to the next page; None when there is none.
+
+    A search looks through a bounded number of sessions for one page: it may be short, even empty,
+    and still lead to another.
+    """

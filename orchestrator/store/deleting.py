@@ -1,0 +1,126 @@
+"""Sessions deleted, with all that nothing else refers to.
+
+A fork shares its origin's messages. A session that has forks leaves to them what they share, and
+nothing else: its row stays, found by nobody, until the last of them is gone. So to delete one
+session changes nothing in another.
+"""
+
+import json
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, delete, exists, func, select, update
+
+from orchestrator.errors import SessionBusyError
+from orchestrator.ids import new_id
+from orchestrator.lifecycle import RunStatus, next_status
+from orchestrator.store.finding import lock_row
+from orchestrator.store.liveness import is_alive
+from orchestrator.store.messages import IN_LEDGER
+from orchestrator.store.tables import BLOB, EVENT, MESSAGE, RUN, SESSION, TOOL_CALL, SessionRow
+from orchestrator.store.writer import Transaction
+
+
+def delete_session(session_id: str, owner: str | None, tx: Transaction) -> None:
+    """Delete a session: messages, events, runs, calls, and instructions that no other has.
+
+    Raises:
+        NotFoundError: If there is no such session.
+        SessionBusyError: If a run holds it whose process is alive.
+    """
+    tx.flush()
+    db = tx.connection
+    session = lock_row(db, session_id, owner)
+    _end_the_dead(db, session)
+    db.execute(delete(EVENT).where(EVENT.c.session_pk == session.pk))
+    emptied: dict[str, object] = {
+        "id": new_id(),  # the old one is free: an export of this session can be imported again
+        "external_id": None,
+        "title": "",
+        "state": {},
+        "usage": {},
+        "active_run_pk": None,
+        "last_event_seq": 0,
+        "deleted_at": datetime.now(UTC),
+    }
+    db.execute(update(SESSION).where(SESSION.c.pk == session.pk).values(emptied))
+    pk = session.pk
+    while pk is not None:
+        pk = _leave_to_forks(db, pk)
+
+
+def _end_the_dead(db: Connection, session: SessionRow) -> None:
+    if session.active_run_pk is None:
+        return
+    this = RUN.c.pk == session.active_run_pk
+    run = db.execute(select(RUN.c.id, RUN.c.lease_until).where(this)).one()
+    if is_alive(run.lease_until):
+        raise SessionBusyError(session.id, run.id)
+    status = next_status(run.id, RunStatus.RUNNING, "lease_lapsed").value
+    db.execute(update(RUN).where(this).values(status=status, ended_at=datetime.now(UTC)))
+
+
+def _leave_to_forks(db: Connection, pk: int) -> int | None:
+    """Reduce a deleted session to what its forks share; return the next that may be reduced."""
+    row = db.execute(
+        select(SESSION.c.origin_pk, SESSION.c.origin_seq, SESSION.c.deleted_at)
+        .where(SESSION.c.pk == pk)
+        .with_for_update()
+    ).one()
+    if row.deleted_at is None:
+        return None
+    forks = SESSION.c.origin_pk == pk
+    if row.origin_pk is not None:
+        # These share nothing that is this one's own: they are forks of its origin.
+        earlier = update(SESSION).where(forks, SESSION.c.origin_seq <= row.origin_seq)
+        db.execute(earlier.values(origin_pk=row.origin_pk))
+    shared = db.execute(select(func.max(SESSION.c.origin_seq)).where(forks)).scalar_one()
+    _remove_messages(db, pk, after=shared or 0)
+    if shared is None:
+        db.execute(delete(SESSION).where(SESSION.c.pk == pk))
+    else:
+        left = update(SESSION).where(SESSION.c.pk == pk)
+        db.execute(left.values(last_message_seq=shared))
+    origin: int | None = row.origin_pk
+    return origin
+
+
+def _remove_messages(db: Connection, pk: int, *, after: int) -> None:
+    """Remove a session's messages above a number, and what only they refer to."""
+    gone = (MESSAGE.c.session_pk == pk, MESSAGE.c.seq > after)
+    used = select(MESSAGE.c.instructions_pk).where(*gone, MESSAGE.c.instructions_pk.is_not(None))
+    instructions = db.execute(used.distinct()).scalars().all()
+    _cut_run(db, pk, after)
+    db.execute(delete(MESSAGE).where(*gone))
+    without_messages = (
+        RUN.c.session_pk == pk,
+        ~exists().where(MESSAGE.c.run_pk == RUN.c.pk),
+    )
+    runs = select(RUN.c.pk).where(*without_messages)
+    db.execute(update(RUN).where(RUN.c.parent_pk.in_(runs)).values(parent_pk=None))
+    db.execute(delete(TOOL_CALL).where(TOOL_CALL.c.run_pk.in_(runs)))
+    db.execute(delete(RUN).where(*without_messages))
+    unused = ~exists().where(MESSAGE.c.instructions_pk == BLOB.c.pk)
+    db.execute(delete(BLOB).where(BLOB.c.pk.in_(instructions), unused))
+
+
+def _cut_run(db: Connection, pk: int, after: int) -> None:
+    """Remove what a run has on record of the time after a message that stays."""
+    here = (MESSAGE.c.session_pk == pk, MESSAGE.c.seq.in_((after, after + 1)))
+    around = db.execute(select(MESSAGE.c.run_pk).where(*here)).scalars().all()
+    if len(around) < 2 or around[0] != around[1]:
+        return
+    (run, _) = around
+    stay = (MESSAGE.c.session_pk == pk, MESSAGE.c.seq <= after, MESSAGE.c.run_pk == run)
+    requests = select(MESSAGE.c.body).where(*stay, MESSAGE.c.kind == "request")
+    calls = {call for body in db.execute(requests).scalars() for call in _calls_in(body)}
+    not_shown = (TOOL_CALL.c.run_pk == run, TOOL_CALL.c.call_id.not_in(calls))
+    db.execute(delete(TOOL_CALL).where(*not_shown))
+    cut = {"output": None, "output_seq": None, "output_part": None, "error_text": None}
+    db.execute(update(RUN).where(RUN.c.pk == run).values(cut))
+
+
+def _calls_in(body: str) -> list[str]:
+    try:
+        return [part[IN_LEDGER] for part in json.loads(body)["parts"] if IN_LEDGER in part]
+    except (ValueError, LookupError, TypeError):
+        return []  # what is damaged refers to nothing that could be read

@@ -1,0 +1,93 @@
+"""Sessions found by their id, for whoever owns them: what another owns is not there."""
+
+from typing import Any  # a row of several tables' columns
+
+from sqlalchemy import Connection, Row, Select, bindparam, select
+
+from orchestrator.errors import NotFoundError
+from orchestrator.session import Session, SessionStatus
+from orchestrator.store.liveness import is_alive
+from orchestrator.store.log import fill_outputs
+from orchestrator.store.tables import RUN, SESSION, RunRow, SessionRow
+
+_ORIGIN = SESSION.alias("origin")
+
+SESSIONS = (
+    select(
+        *(column for column in SESSION.c if column.name != "state"),
+        RUN.c.id.label("active_run_id"),
+        RUN.c.lease_until,
+        _ORIGIN.c.id.label("origin_id"),
+        _ORIGIN.c.deleted_at.label("origin_deleted_at"),
+    )
+    .outerjoin(RUN, RUN.c.pk == SESSION.c.active_run_pk)
+    .outerjoin(_ORIGIN, _ORIGIN.c.pk == SESSION.c.origin_pk)
+    .where(SESSION.c.deleted_at.is_(None))
+)
+"""The rows that `session_of` takes; a query adds which."""
+
+_BY_ID = SESSIONS.where(SESSION.c.id == bindparam("this"))
+_ROW = select(SESSION).where(SESSION.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
+_LOCKED_ROW = _ROW.with_for_update()
+_RUNS = select(RUN).where(RUN.c.session_pk == bindparam("this")).order_by(RUN.c.pk)
+
+
+def session_of(row: Row[Any]) -> Session:
+    """Return the session that a row of `SESSIONS` tells of."""
+    alive = row.lease_until is not None and is_alive(row.lease_until)
+    return Session(
+        id=row.id,
+        owner=row.owner,
+        external_id=row.external_id,
+        agent=row.agent,
+        root=row.root,
+        title=row.title,
+        status=SessionStatus.RUNNING if alive else SessionStatus.IDLE,
+        active_run_id=row.active_run_id,
+        origin_id=row.origin_id if row.origin_deleted_at is None else None,
+        origin_seq=row.origin_seq,
+        last_message_seq=row.last_message_seq,
+        last_event_seq=row.last_event_seq,
+        state_version=row.state_version,
+        usage=row.usage,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def find_session(db: Connection, session_id: str, owner: str | None) -> Session:
+    """Return a session.
+
+    Raises:
+        NotFoundError: If there is none of this id, or another owns it. No owner owns all.
+    """
+    return session_of(_found(db, _BY_ID, session_id, owner))
+
+
+def find_row(db: Connection, session_id: str, owner: str | None) -> SessionRow:
+    """Return a session's row, to look at. Raises as `find_session` does."""
+    return SessionRow(**_found(db, _ROW, session_id, owner)._mapping)
+
+
+def lock_row(db: Connection, session_id: str, owner: str | None) -> SessionRow:
+    """Return a session's row, which nobody else changes in this transaction.
+
+    Raises as `find_session` does.
+    """
+    return SessionRow(**_found(db, _LOCKED_ROW, session_id, owner)._mapping)
+
+
+def runs_of(db: Connection, session: SessionRow) -> list[RunRow]:
+    """Return a session's own runs, in the order in which they began, with their answers."""
+    runs = [RunRow(**row._mapping) for row in db.execute(_RUNS, {"this": session.pk})]
+    fill_outputs(db, session, runs)
+    return runs
+
+
+def _found(db: Connection, query: Select[Any], session_id: str, owner: str | None) -> Row[Any]:
+    # An id is ASCII; what is not may be text that no database takes.
+    this = {"this": session_id if session_id.isascii() and "\0" not in session_id else ""}
+    found = db.execute(query, this).one_or_none()
+    if found is None or owner not in (None, found.owner):
+        raise NotFoundError("session", session_id)
+    return found

@@ -1,0 +1,105 @@
+"""Sessions listed, page by page.
+
+A page ends with where it stopped in the order of `updated_at` and `pk`, and the next one goes on
+below that. So no session comes twice, and none is left out, unless something has happened in it
+meanwhile: then it is at the top of the list, which the reader has passed.
+"""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any  # rows of several tables' columns
+
+from sqlalchemy import Connection, Row, Select, or_
+
+from orchestrator.errors import InvalidInputError
+from orchestrator.session import Filters, Page, SessionStatus
+from orchestrator.store.finding import SESSIONS, session_of
+from orchestrator.store.search import saying, words_of
+from orchestrator.store.tables import SESSION, plain
+
+MAX_LIMIT = 1000
+LOOKED_AT = 500
+"""Sessions that one page looks at, when the database alone cannot tell which fit."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def list_sessions(
+    db: Connection, owner: str | None, which: Filters, *, limit: int, cursor: str | None
+) -> Page:
+    """Return the sessions that fit, those that were active last first.
+
+    Raises:
+        InvalidInputError: If a filter, the limit or the cursor cannot be.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidInputError(f"A page has between 1 and {MAX_LIMIT} sessions, not {limit}.")
+    words = () if (search := which.get("search")) is None else words_of(search)
+    status = which.get("status")
+    size = limit + 1 if not words and status is None else max(LOOKED_AT, limit + 1)
+    rows = db.execute(_below(_fitting(owner, which), cursor).limit(size)).all()
+    said = saying(db, [row.pk for row in rows], words)
+    fitting = [row for row in rows if row.pk in said]
+    found = [row for row in fitting if status in (None, session_of(row).status)]
+    last = rows[-1] if len(rows) == size else None
+    if len(found) > limit:
+        last = found[limit - 1]
+    sessions = tuple(session_of(row) for row in found[:limit])
+    return Page(sessions, None if last is None else _cursor(last))
+
+
+def _fitting(owner: str | None, which: Filters) -> Select[Any]:
+    """Return the query for the sessions that fit, as far as the database can tell."""
+    query = SESSIONS.order_by(SESSION.c.updated_at.desc(), SESSION.c.pk.desc())
+    for column, value in (
+        (SESSION.c.owner, owner),
+        (SESSION.c.agent, which.get("agent")),
+        (SESSION.c.root, which.get("root")),
+    ):
+        if value is not None:
+            query = query.where(column == plain(value))
+    since, until = (_aware(which.get("since")), _aware(which.get("until")))
+    if since is not None:
+        query = query.where(SESSION.c.updated_at >= since)
+    if until is not None:
+        query = query.where(SESSION.c.updated_at < until)
+    if which.get("status") is SessionStatus.RUNNING:
+        query = query.where(SESSION.c.active_run_pk.is_not(None))
+    return query
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise InvalidInputError(f"{moment.isoformat()} has no time zone; give it one.")
+    return moment
+
+
+def _below(query: Select[Any], cursor: str | None) -> Select[Any]:
+    if cursor is None:
+        return query
+    updated_at, pk = _position(cursor)
+    # The first condition says where in the index to begin, which the second alone would not.
+    return query.where(
+        SESSION.c.updated_at <= updated_at,
+        or_(SESSION.c.updated_at < updated_at, SESSION.c.pk < pk),
+    )
+
+
+def _cursor(row: Row[Any]) -> str:
+    position = [(row.updated_at - _EPOCH) // _MICROSECOND, row.pk]
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> tuple[datetime, int]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        microseconds, pk = json.loads(text)
+        if not (type(microseconds) is type(pk) is int and 0 <= pk < 2**63):
+            raise ValueError
+        return _EPOCH + microseconds * _MICROSECOND, pk
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise InvalidInputError(
+            f"{cursor[:40]!r} is no cursor of a page; begin without one."
+        ) from None

@@ -1,0 +1,239 @@
+"""Reading the record: sessions, their runs, messages and events, and following what goes on."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar, Unpack
+
+import anyio
+from pydantic_ai.messages import ModelMessage
+from sqlalchemy import Connection, select
+
+from orchestrator.errors import NotFoundError
+from orchestrator.events import RecordedEvent, RunEnded
+from orchestrator.lifecycle import RunStatus
+from orchestrator.session import Filters, Page, Session, SessionStatus
+from orchestrator.state import State
+from orchestrator.store.access import Access
+from orchestrator.store.arrivals import Arrivals
+from orchestrator.store.changing import state_of
+from orchestrator.store.finding import find_row, find_session, runs_of
+from orchestrator.store.forks import Inherited, inherited
+from orchestrator.store.listing import list_sessions
+from orchestrator.store.liveness import is_alive
+from orchestrator.store.log import load_events
+from orchestrator.store.tables import RUN, RunRow, SessionRow
+from orchestrator.store.window import load_messages
+
+T = TypeVar("T")
+
+Messages = list[ModelMessage]
+
+PAGE = 200
+"""Rows that one query brings."""
+
+POLL_S = 0.5
+"""How often a reader looks for what another process has written."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The sessions on record, to look at. What is returned are copies: changing them does nothing.
+
+    No reader holds up a run, however slow it is: between two portions it holds nothing.
+    """
+
+    _access: Access
+    _arrivals: Arrivals
+    _owner: str | None = None
+    """Whose sessions are there; None for everybody's."""
+
+    async def list(
+        self, *, limit: int = 20, cursor: str | None = None, **which: Unpack[Filters]
+    ) -> Page:
+        """Return sessions that fit, those that were active last first.
+
+        Args:
+            limit: How many at most, up to 1000.
+            cursor: That of the page before.
+            which: What they must fit; see `Filters`.
+
+        Raises:
+            InvalidInputError: If a filter, the limit or the cursor cannot be.
+        """
+        return await self._access.read(
+            lambda db: list_sessions(db, self._owner, which, limit=limit, cursor=cursor)
+        )
+
+    async def latest(self, *, limit: int = 20) -> tuple[Session, ...]:
+        """Return the sessions that were active last, the latest first."""
+        return (await self.list(limit=limit)).sessions
+
+    async def latest_of(self, *, agent: str, root: str) -> Session:
+        """Return the session that was active last with this agent in this root.
+
+        Raises:
+            NotFoundError: If there is none yet.
+        """
+        page = await self.list(limit=1, agent=agent, root=root)
+        if not page.sessions:
+            raise NotFoundError(f"session of agent {agent!r} in", root)
+        return page.sessions[0]
+
+    async def get(self, session_id: str) -> Session:
+        """Return a session.
+
+        Raises:
+            NotFoundError: If there is none of this id.
+        """
+        return await self._access.read(lambda db: find_session(db, session_id, self._owner))
+
+    async def state(self, session_id: str) -> State:
+        """Return a session's state, and its version.
+
+        Raises:
+            NotFoundError: If there is no such session.
+        """
+        return await self._access.read(lambda db: state_of(db, session_id, self._owner))
+
+    async def look(self, session_id: str, work: Callable[[Connection, SessionRow], T]) -> T:
+        """Return what `work` finds of a session, all of it at one moment.
+
+        Raises:
+            NotFoundError: If there is no such session.
+        """
+        return await self._access.read(
+            lambda db: work(db, find_row(db, session_id, self._owner))
+        )
+
+    async def runs(self, session_id: str) -> Sequence[RunRow]:
+        """Return a session's own runs, in the order in which they began.
+
+        Raises:
+            NotFoundError: If there is no such session.
+        """
+        return await self.look(session_id, runs_of)
+
+    async def messages(self, session_id: str) -> Messages:
+        """Return all messages of a session, oldest first.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            HistoryUnreadableError: If one of them cannot be read.
+        """
+
+        def load(db: Connection, session: SessionRow) -> Messages:
+            assert session.pk is not None, "it was read"
+            return load_messages(db, session.id, session.pk, upto=session.last_message_seq)
+
+        return await self.look(session_id, load)
+
+    async def inherited(self, session_id: str) -> Inherited | None:
+        """Return the past that a session shares with the one it was forked from, if it is a fork.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            HistoryUnreadableError: If it cannot be read.
+        """
+        return await self.look(session_id, inherited)
+
+    async def events(
+        self, session_id: str, *, after: int = 0, limit: int = PAGE
+    ) -> Sequence[RecordedEvent]:
+        """Return the events whose number is above `after`, in ascending `seq`.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            HistoryUnreadableError: If one of them cannot be read.
+        """
+        return await self.look(session_id, partial(load_events, after=after, limit=limit))
+
+    async def all_events(self, session_id: str) -> AsyncIterator[RecordedEvent]:
+        """Yield the events that a session has now, in ascending `seq`."""
+        after = 0
+        while batch := await self.events(session_id, after=after):
+            for recorded in batch:
+                yield recorded
+            after = batch[-1].seq
+
+    async def follow_session(
+        self, session_id: str, *, after: int = 0, wait: bool = False
+    ) -> AsyncIterator[RecordedEvent]:
+        """Yield a session's events as they come, of all its runs, until nothing goes on in it.
+
+        Args:
+            session_id: The session.
+            after: The number of the last event that the reader has.
+            wait: Wait for the runs to come, for ever.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted meanwhile.
+        """
+
+        async def is_over() -> bool:
+            session = await self.get(session_id)
+            return not wait and session.status is SessionStatus.IDLE
+
+        async for recorded in self._arriving(session_id, after, is_over):
+            yield recorded
+
+    async def follow(
+        self,
+        session_id: str,
+        *,
+        run_id: str,
+        after: int = 0,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> AsyncIterator[RecordedEvent]:
+        """Yield a run's events as they come, until it has ended.
+
+        Of a run whose process has died there is no last event: the reading ends when that is found
+        dead.
+
+        Args:
+            session_id: The session.
+            run_id: The run.
+            after: The number of the last event that the reader has.
+            is_over: Says that nothing more will be written, where the reader can know.
+
+        Raises:
+            NotFoundError: If there is no such run in the session.
+        """
+
+        async def has_ended() -> bool:
+            return is_over() or not await self._goes_on(session_id, run_id)
+
+        async for recorded in self._arriving(session_id, after, has_ended):
+            if recorded.run_id == run_id:
+                yield recorded
+                if isinstance(recorded.event, RunEnded):
+                    return
+
+    async def _arriving(
+        self, session_id: str, after: int, is_over: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[RecordedEvent]:
+        while True:
+            # Asked first: what is written until then is seen.
+            over = await is_over()
+            arrival = self._arrivals.next(session_id)
+            batch = await self.events(session_id, after=after)
+            for recorded in batch:
+                after = recorded.seq
+                yield recorded
+            if not batch and over:
+                return
+            if not batch:
+                with anyio.move_on_after(POLL_S):
+                    await arrival.wait()
+
+    async def _goes_on(self, session_id: str, run_id: str) -> bool:
+        def look(db: Connection, session: SessionRow) -> bool:
+            query = select(RUN.c.status, RUN.c.lease_until).where(
+                RUN.c.id == run_id, RUN.c.session_pk == session.pk
+            )
+            run = db.execute(query).one_or_none()
+            if run is None:
+                raise NotFoundError("run", run_id)
+            return run.status == RunStatus.RUNNING and is_alive(run.lease_until)
+
+        return await self.look(session_id, look)

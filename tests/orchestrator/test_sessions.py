@@ -1,0 +1,392 @@
+"""Sessions as their users handle them: made, listed, searched, renamed, each owner's apart."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+from sqlalchemy import event
+
+from orchestrator.errors import (
+    ExternalIdTakenError,
+    InvalidInputError,
+    NotFoundError,
+)
+from orchestrator.session import Filters, SessionStatus
+from orchestrator.store import listing
+from orchestrator.store import runs as runs_module
+from orchestrator.store.sessions import Sessions
+from orchestrator.store.store import Store, open_store
+from tests.orchestrator.turns import begin, finish, forked, turn, turn_with_calls
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    async with open_store(url) as opened:
+        yield opened
+
+
+async def listed(sessions: Sessions, *, limit: int = 20, **which: object) -> list[str]:
+    """Return the ids of all pages, in their order."""
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = await sessions.list(limit=limit, cursor=cursor, **which)  # type: ignore[arg-type]  # what a test gives
+        assert len(page.sessions) <= limit
+        found += [session.id for session in page.sessions]
+        cursor = page.cursor
+        if cursor is None:
+            return found
+
+
+async def test_sessions_are_listed_with_the_one_active_last_first(store: Store) -> None:
+    first, second = await turn(store), await turn(store)
+
+    assert await listed(store.sessions) == [second, first]
+    await turn(store, session_id=first)
+    assert await listed(store.sessions) == [first, second]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+async def test_pages_hold_every_session_once(store: Store, limit: int) -> None:
+    made = [await turn(store) for _ in range(7)]
+
+    assert await listed(store.sessions, limit=limit) == made[::-1]
+
+
+async def test_sessions_of_one_moment_are_paged_too(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock may be coarse; the order must not depend on it alone."""
+    made = [(await store.sessions.create("guide", "/r")).id for _ in range(5)]
+
+    def at_once(tx: object) -> None:
+        tx.connection.exec_driver_sql("UPDATE session SET updated_at = 5")  # type: ignore[attr-defined]
+
+    await store._write(at_once)
+
+    assert await listed(store.sessions, limit=2) == made[::-1]
+
+
+async def test_paging_neither_repeats_nor_leaves_out_when_sessions_move(store: Store) -> None:
+    """A page by offset would do both."""
+    made = [await turn(store) for _ in range(6)]
+    first = await store.sessions.list(limit=2)
+    await turn(store, session_id=made[0])  # not seen yet; now at the top
+    await turn(store, session_id=made[5])  # seen
+    await turn(store)  # new
+
+    second = await store.sessions.list(limit=2, cursor=first.cursor)
+    third = await store.sessions.list(limit=2, cursor=second.cursor)
+
+    pages = [[session.id for session in page.sessions] for page in (first, second, third)]
+    assert pages == [[made[5], made[4]], [made[3], made[2]], [made[1]]]
+    assert third.cursor is None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "é", "W10", "WzEsMl0x", "W3RydWUsMV0", "WzFlOTksMV0", "WyJhIiwxXQ", "W" * 9999],
+)
+async def test_cursor_that_is_none_is_refused(store: Store, cursor: str) -> None:
+    with pytest.raises(InvalidInputError, match="is no cursor"):
+        await store.sessions.list(cursor=cursor)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+async def test_page_of_no_size_is_refused(store: Store, limit: int) -> None:
+    with pytest.raises(InvalidInputError, match="between 1 and 1000"):
+        await store.sessions.list(limit=limit)
+
+
+async def test_list_is_filtered_by_agent_root_and_time(store: Store) -> None:
+    one = await turn(store, agent="x")
+    middle = datetime.now(UTC)
+    two = await turn(store, agent="x", root="/other")
+    three = await turn(store, agent="y")
+
+    assert await listed(store.sessions, agent="x") == [two, one]
+    assert await listed(store.sessions, root="/r") == [three, one]
+    assert await listed(store.sessions, agent="x", root="/r") == [one]
+    assert await listed(store.sessions, since=middle) == [three, two]
+    assert await listed(store.sessions, until=middle) == [one]
+    assert await listed(store.sessions, agent="n\0ne\ud800") == []
+    with pytest.raises(InvalidInputError, match="no time zone"):
+        await store.sessions.list(since=datetime(2026, 1, 1))
+    assert (await store.sessions.latest_of(agent="x", root="/r")).id == one
+
+
+async def test_session_whose_process_is_dead_is_not_running(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = await turn(store)
+    running = await begin(store)
+    monkeypatch.setattr(runs_module, "LEASE_S", -1.0)
+    dead = await begin(store)
+
+    assert await listed(store.sessions, status=SessionStatus.RUNNING) == [running.session_id]
+    assert await listed(store.sessions, status=SessionStatus.IDLE) == [dead.session_id, idle]
+    session = await store.sessions.get(dead.session_id)
+    assert (session.status, session.active_run_id) == ("idle", dead.id)
+
+
+SEARCHES: dict[str, list[int]] = {
+    "till": [0],
+    "TILL": [0],
+    "ill": [0],
+    "till round": [0],
+    "round  till": [0],
+    "till sheep": [],
+    "sheep": [1],
+    "100%": [1],
+    "%": [1],
+    "_": [],
+    "a_b": [],
+    '"quoted"': [1],
+    "back\\slash": [1],
+    "größe": [2],
+    "GRÖßE": [2],
+    "привет": [2],
+    "ПРИВЕТ": [2],
+    "秘密": [2],
+    "line": [2],
+    "content": [],
+    "parts": [],
+    "text": [],
+    "grep": [],
+    "needle": [],
+    "brief": [],
+}
+
+
+async def test_search_finds_every_word_in_titles_prompts_and_answers(store: Store) -> None:
+    """And in nothing else: the record's own words stand in every row."""
+    made = [
+        await turn(store, "What is a till?", "It adds."),
+        await turn(store, 'Sheep at 100% "quoted"', "back\\slash a-b"),
+        await turn(store, "die Größe", "first\nline привет 秘密"),
+        await turn_with_calls(store, ["needle"]),
+    ]
+    await turn(store, "Where are totals kept?", "They are ROUNDED.", session_id=made[0])
+
+    found = {search: await listed(store.sessions, search=search) for search in SEARCHES}
+
+    assert found == {search: [made[n] for n in numbers] for search, numbers in SEARCHES.items()}
+
+
+async def test_search_finds_a_structured_answer(store: Store) -> None:
+    run = await begin(store)
+    await finish(store, run, "hello", "hi")
+    found = await turn(store)
+
+    def structured(tx: object) -> None:
+        sql = """UPDATE run SET output = '{"verdict": "sound"}', output_seq = NULL WHERE pk = 1"""
+        tx.connection.exec_driver_sql(sql)  # type: ignore[attr-defined]
+
+    await store._write(structured)
+
+    assert await listed(store.sessions, search="sound") == [run.session_id]
+    assert found not in await listed(store.sessions, search="verdict")
+
+
+async def test_renamed_session_is_found_by_its_title(store: Store) -> None:
+    session_id = await turn(store)
+    before = await store.sessions.get(session_id)
+
+    after = await store.sessions.rename(session_id, " Till\n and  tray ")
+
+    assert (after.title, after.updated_at) == ("Till and tray", before.updated_at)
+    assert await listed(store.sessions, search="tray") == [session_id]
+
+
+@pytest.mark.parametrize("title", ["", " \n", "x" * 201])
+async def test_title_that_is_none_is_refused(store: Store, title: str) -> None:
+    session_id = await turn(store)
+
+    with pytest.raises(InvalidInputError, match="title has 1 to 200"):
+        await store.sessions.rename(session_id, title)
+
+
+@pytest.mark.parametrize("search", ["", " ", "a\0b", "\ud800", "x" * 201, "a b c d e f g h i j k"])
+async def test_search_that_cannot_be_is_refused(store: Store, search: str) -> None:
+    with pytest.raises(InvalidInputError, match="search"):
+        await store.sessions.list(search=search)
+
+
+async def test_search_looks_through_a_bounded_number_of_sessions_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT", 3)
+    old = await turn(store, "needle")
+    for _ in range(5):
+        await turn(store)
+
+    page = await store.sessions.list(limit=2, search="needle")
+
+    assert (page.sessions, page.cursor is not None) == ((), True)
+    assert await listed(store.sessions, limit=2, search="needle") == [old]
+
+
+async def test_fork_is_searched_in_what_is_its_own(store: Store) -> None:
+    origin = await turn(store, "needle", "thread")
+    fork = await forked(store, origin, at=2)
+    await store.sessions.rename(fork, "another")
+    await turn(store, "thimble", session_id=fork)
+
+    assert await listed(store.sessions, search="thread") == [origin]
+    assert await listed(store.sessions, search="thimble") == [fork]
+
+
+async def test_empty_session_is_made_and_begun_by_a_run(store: Store) -> None:
+    made = await store.sessions.create("guide", "/r", state={"step": 1})
+
+    assert (made.status, made.title, made.owner) == ("idle", "", "local")
+    assert await listed(store.sessions) == [made.id]
+    assert await store.sessions.messages(made.id) == []
+    assert (await store.sessions.state(made.id)).values == {"step": 1}
+    await turn(store, "What is  it?", session_id=made.id)
+    assert (await store.sessions.get(made.id)).title == "What is it?"
+
+
+async def test_title_that_was_given_is_kept(store: Store) -> None:
+    made = await store.sessions.create("guide", "/r", title="My own")
+
+    await turn(store, "What is it?", session_id=made.id)
+
+    assert (await store.sessions.get(made.id)).title == "My own"
+
+
+BAD_DRAFTS = [
+    {"agent": ""},
+    {"agent": "x" * 65},
+    {"root": ""},
+    {"root": "/a\0b"},
+    {"external_id": ""},
+    {"external_id": "x" * 201},
+    {"external_id": "\ud800"},
+    {"state": {"a": float("nan")}},
+    {"title": "x" * 201},
+]
+
+
+@pytest.mark.parametrize("bad", BAD_DRAFTS, ids=str)
+async def test_session_that_cannot_be_on_record_is_refused(
+    store: Store, bad: dict[str, object]
+) -> None:
+    fields = {"agent": "guide", "root": "/r"} | bad
+
+    with pytest.raises(InvalidInputError):
+        await store.sessions.create(**fields)  # type: ignore[arg-type]  # what is refused
+
+    assert await listed(store.sessions) == []
+
+
+async def test_external_id_names_one_session_of_an_owner(store: Store) -> None:
+    alice, bob = store.sessions.of("alice"), store.sessions.of("bob")
+    one = await alice.get_or_create("ticket-7", agent="guide", root="/r", title="first")
+    again = await alice.get_or_create("ticket-7", agent="guide", root="/r", title="second")
+    other = await bob.get_or_create("ticket-7", agent="guide", root="/r")
+
+    assert again == one
+    assert other.id != one.id
+    with pytest.raises(ExternalIdTakenError, match=one.id):
+        await alice.create("guide", "/r", external_id="ticket-7")
+
+
+async def test_external_id_asked_for_by_many_at_once_names_one_session(url: str) -> None:
+    found: set[str] = set()
+
+    async def ask(store: Store) -> None:
+        found.add((await store.sessions.get_or_create("x", agent="guide", root="/r")).id)
+
+    async with open_store(url) as one, open_store(url) as other:
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(ask, (one, other)[number % 2])
+
+        assert list(found) == await listed(one.sessions)
+
+
+async def test_what_another_owner_has_is_not_there(store: Store) -> None:
+    """Not found, and not forbidden: who asks must not learn that it exists."""
+    session_id = await turn(store, owner="alice")
+    run_id = (await store.sessions.runs(session_id))[0].id
+    bob = store.sessions.of("bob")
+
+    for ask in (
+        bob.get(session_id),
+        bob.runs(session_id),
+        bob.messages(session_id),
+        bob.events(session_id),
+        bob.state(session_id),
+        bob.rename(session_id, "mine"),
+        bob.update_state(session_id, {"a": 1}),
+        bob.delete(session_id),
+        anext(bob.follow_session(session_id)),
+        anext(bob.follow(session_id, run_id=run_id)),
+        begin(store, session_id=session_id, owner="bob"),
+    ):
+        with pytest.raises(NotFoundError, match=f"There is no session '{session_id}'"):
+            await ask
+    assert await listed(bob) == []
+    assert await listed(store.sessions.of("alice")) == [session_id]
+    assert (await store.sessions.of("alice").get(session_id)).title == "hello"
+
+
+@pytest.mark.parametrize("owner", ["", " ", "x" * 201, "a\0", "\ud800"])
+async def test_owner_that_is_no_name_is_refused(store: Store, owner: str) -> None:
+    with pytest.raises(InvalidInputError, match="owner"):
+        store.sessions.of(owner)
+
+
+QUERIES: list[Filters] = [
+    {},
+    {"agent": "x", "root": "/r"},
+    {"since": datetime.now(UTC) - timedelta(1), "until": datetime.now(UTC)},
+    {"status": SessionStatus.RUNNING},
+    {"status": SessionStatus.IDLE},
+    {"search": "needle"},
+]
+
+
+@pytest.mark.parametrize("owner", [None, "alice"])
+@pytest.mark.parametrize("which", QUERIES, ids=str)
+async def test_no_query_of_the_list_reads_or_sorts_a_whole_table(
+    store: Store, tmp_path: Path, owner: str | None, which: Filters
+) -> None:
+    for _ in range(3):
+        await turn(store, owner=owner or "local")
+    sessions = store.sessions.of(owner) if owner else store.sessions
+    cursor = (await sessions.list(limit=1)).cursor
+    ran: list[tuple[str, tuple[object, ...]]] = []
+    engine = store.sessions._access.engine.sync_engine
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(
+        _c: object, _u: object, statement: str, parameters: tuple[object, ...], *_: object
+    ) -> None:
+        ran.append((statement, parameters))
+
+    await sessions.list(limit=1, **which)
+    await sessions.list(limit=1, cursor=cursor, **which)
+
+    database = sqlite3.connect(tmp_path / "record.db")
+    steps = [
+        row[3]
+        for statement, parameters in ran
+        if statement.startswith("SELECT")
+        for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    ]
+    database.close()
+    assert any("session" in step for step in steps)
+    # Running sessions are few, and sorted by themselves.
+    sorts = [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step]
+    scans = [step for step in steps if step.startswith("SCAN") and "USING INDEX" not in step]
+    assert (scans, [] if which.get("status") is SessionStatus.RUNNING else sorts) == ([], [])
