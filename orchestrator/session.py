@@ -45,6 +45,8 @@ class Session:
     """The session that it was forked from, unless that was deleted."""
     origin_seq: int | None
     """The last message that a fork shares with what it was forked from."""
+    window_seq: int
+    """The compaction that begins what a model is given; 0 if there is none."""
     last_message_seq: int
     """How many messages it has."""
     last_event_seq: int
@@ -53,7 +55,7 @@ class Session:
     usage: dict[str, Any]
     created_at: datetime
     updated_at: datetime
-    """When a run last began or ended here; renaming and state do not count."""
+    """When somebody last turned to it: when its last run began."""
 
 
 class Filters(TypedDict, total=False):

@@ -60,7 +60,8 @@ async def show_past(sessions: "Sessions", session_id: str) -> None:
             stdout.print(f"[{number}]", printable(event.content), markup=False)
 
 
-def _shared(upto: int, origin_id: str) -> str:
+def _shared(upto: int, origin_id: str | None) -> str:
+    origin = "a session that is deleted" if origin_id is None else f"session {origin_id}"
     if not upto:
-        return f"a fork of session {origin_id}, with none of its messages"
-    return f"a fork of session {origin_id}, whose messages 1 to {upto} it shares"
+        return f"a fork of {origin}, with none of its messages"
+    return f"a fork of {origin}, whose messages 1 to {upto} it shares"

@@ -4,7 +4,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any  # what columns hold
 
-from sqlalchemy import Connection, Update, bindparam, insert, select, update
+from sqlalchemy import Update, and_, bindparam, insert, select, update
 
 from orchestrator.errors import LeaseLostError
 from orchestrator.events import Event
@@ -18,6 +18,7 @@ from orchestrator.store.tables import (
     EVENT,
     MESSAGE,
     SESSION,
+    SESSION_BLOB,
     plain,
 )
 from orchestrator.store.writer import Transaction
@@ -33,13 +34,20 @@ MOVE_ON = (
     .values(last_event_seq=bindparam("to_event"), last_message_seq=bindparam("to_message"))
 )
 
-# Whoever deletes the last session with these instructions waits until they are used here.
+# Whoever deletes the last session that refers to a blob waits until this one does.
 _KNOWN_BLOB = (
-    select(BLOB.c.pk)
+    select(BLOB.c.pk, SESSION_BLOB.c.session_pk)
+    .outerjoin(
+        SESSION_BLOB,
+        and_(
+            SESSION_BLOB.c.blob_pk == BLOB.c.pk, SESSION_BLOB.c.session_pk == bindparam("session")
+        ),
+    )
     .where(BLOB.c.sha256 == bindparam("sha256"))
-    .with_for_update(read=True, key_share=True)
+    .with_for_update(read=True, key_share=True, of=BLOB)
 )
 _NEW_BLOB = insert(BLOB).returning(BLOB.c.pk)
+_REFER = insert(SESSION_BLOB)
 
 
 def append(
@@ -138,25 +146,31 @@ def write_messages(tx: Transaction, run: ClaimedRun, added: Additions, news: New
             prompt=plain(run.draft.prompt) if seq == run.first_message_seq else None,
             results=results,
         )
+        blob = None if instructions is None else refer_to_blob(tx, run.session_pk, instructions)
         row = {
             "session_pk": run.session_pk,
             "seq": seq,
             "run_pk": run.pk,
             "kind": message.kind,
             "body": body,
-            "instructions_pk": None if instructions is None else _blob(tx.connection, instructions),
+            "instructions_pk": blob,
         }
         tx.insert(MESSAGE, row)
 
 
-def _blob(connection: Connection, text: str) -> int:
+def refer_to_blob(tx: Transaction, session_pk: int, text: str) -> int:
+    """Return the key of a text that messages of a session refer to."""
     content = text.encode(errors="surrogatepass")
     sha256 = hashlib.sha256(content).hexdigest()
-    found = connection.execute(_KNOWN_BLOB, {"sha256": sha256}).scalar_one_or_none()
+    this = {"sha256": sha256, "session": session_pk}
+    found = tx.connection.execute(_KNOWN_BLOB, this).one_or_none()
     if found is None:
         new = {"sha256": sha256, "content": content}
-        found = connection.execute(_NEW_BLOB, new).scalar_one()
-    pk: int = found
+        pk: int = tx.connection.execute(_NEW_BLOB, new).scalar_one()
+    else:
+        pk = found.pk
+    if found is None or found.session_pk is None:
+        tx.connection.execute(_REFER, {"session_pk": session_pk, "blob_pk": pk})
     return pk
 
 

@@ -10,9 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.errors import ExternalIdTakenError, InvalidInputError
 from orchestrator.ids import new_id
-from orchestrator.session import Session
 from orchestrator.state import State, Values, changed, plain_json, within_limits
-from orchestrator.store.finding import find_row, find_session, lock_row
+from orchestrator.store.finding import find_row, lock_row
 from orchestrator.store.tables import SESSION, SessionRow, plain
 from orchestrator.store.writer import Transaction
 
@@ -54,8 +53,8 @@ def named(what: str, name: str, limit: int = MAX_NAME_CHARS) -> str:
     return name
 
 
-def create(draft: SessionDraft, tx: Transaction) -> Session:
-    """Make an empty session.
+def create(draft: SessionDraft, tx: Transaction) -> str:
+    """Make an empty session and return its id.
 
     Raises:
         ExternalIdTakenError: If the owner has one of this external id.
@@ -73,15 +72,15 @@ def create(draft: SessionDraft, tx: Transaction) -> Session:
     raise ExternalIdTakenError(str(draft.external_id), taken)
 
 
-def get_or_create(draft: SessionDraft, tx: Transaction) -> Session:
-    """Return the owner's session of the draft's external id, made if there is none."""
+def get_or_create(draft: SessionDraft, tx: Transaction) -> str:
+    """Return the id of the owner's session of an external id, made if there is none."""
     try:
         return create(draft, tx)
     except ExternalIdTakenError as taken:
-        return find_session(tx.connection, taken.session_id, draft.owner)
+        return taken.session_id
 
 
-def rename(session_id: str, owner: str | None, title: str, tx: Transaction) -> Session:
+def rename(session_id: str, owner: str | None, title: str, tx: Transaction) -> None:
     """Give a session another title.
 
     Raises:
@@ -90,7 +89,6 @@ def rename(session_id: str, owner: str | None, title: str, tx: Transaction) -> S
     """
     row = lock_row(tx.connection, session_id, owner)
     tx.connection.execute(_changing(row).values(title=_title(title)))
-    return find_session(tx.connection, session_id, owner)
 
 
 def state_of(db: Connection, session_id: str, owner: str | None) -> State:
@@ -144,7 +142,7 @@ def _with_external_id(db: Connection, draft: SessionDraft) -> str | None:
     return found
 
 
-def _made(db: Connection, draft: SessionDraft) -> Session:
+def _made(db: Connection, draft: SessionDraft) -> str:
     now = datetime.now(UTC)
     session_id = new_id()
     row = SessionRow(
@@ -159,4 +157,4 @@ def _made(db: Connection, draft: SessionDraft) -> Session:
         updated_at=now,
     )
     db.execute(insert(SESSION), row.model_dump(exclude={"pk"}))
-    return find_session(db, session_id, draft.owner)
+    return session_id

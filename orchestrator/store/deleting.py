@@ -11,16 +11,24 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, delete, exists, func, select, update
 
 from orchestrator.errors import SessionBusyError
-from orchestrator.ids import new_id
 from orchestrator.lifecycle import RunStatus, next_status
 from orchestrator.store.finding import lock_row
-from orchestrator.store.liveness import is_alive
+from orchestrator.store.liveness import Liveness
 from orchestrator.store.messages import IN_LEDGER
-from orchestrator.store.tables import BLOB, EVENT, MESSAGE, RUN, SESSION, TOOL_CALL, SessionRow
+from orchestrator.store.tables import (
+    BLOB,
+    EVENT,
+    MESSAGE,
+    RUN,
+    SESSION,
+    SESSION_BLOB,
+    TOOL_CALL,
+    SessionRow,
+)
 from orchestrator.store.writer import Transaction
 
 
-def delete_session(session_id: str, owner: str | None, tx: Transaction) -> None:
+def delete_session(session_id: str, owner: str | None, liveness: Liveness, tx: Transaction) -> None:
     """Delete a session: messages, events, runs, calls, and instructions that no other has.
 
     Raises:
@@ -30,10 +38,9 @@ def delete_session(session_id: str, owner: str | None, tx: Transaction) -> None:
     tx.flush()
     db = tx.connection
     session = lock_row(db, session_id, owner)
-    _end_the_dead(db, session)
+    _end_the_dead(db, session, liveness)
     db.execute(delete(EVENT).where(EVENT.c.session_pk == session.pk))
     emptied: dict[str, object] = {
-        "id": new_id(),  # the old one is free: an export of this session can be imported again
         "external_id": None,
         "title": "",
         "state": {},
@@ -48,14 +55,15 @@ def delete_session(session_id: str, owner: str | None, tx: Transaction) -> None:
         pk = _leave_to_forks(db, pk)
 
 
-def _end_the_dead(db: Connection, session: SessionRow) -> None:
+def _end_the_dead(db: Connection, session: SessionRow, liveness: Liveness) -> None:
     if session.active_run_pk is None:
         return
     this = RUN.c.pk == session.active_run_pk
-    run = db.execute(select(RUN.c.id, RUN.c.lease_until).where(this)).one()
-    if is_alive(run.lease_until):
-        raise SessionBusyError(session.id, run.id)
-    status = next_status(run.id, RunStatus.RUNNING, "lease_lapsed").value
+    run_id = db.execute(select(RUN.c.id).where(this)).scalar_one()
+    if liveness.living(db, [session.active_run_pk]):
+        raise SessionBusyError(session.id, run_id)
+    # Not as others end it: what it has used need not be read, and cannot always be.
+    status = next_status(run_id, RunStatus.RUNNING, "process_died").value
     db.execute(update(RUN).where(this).values(status=status, ended_at=datetime.now(UTC)))
 
 
@@ -69,10 +77,10 @@ def _leave_to_forks(db: Connection, pk: int) -> int | None:
     if row.deleted_at is None:
         return None
     forks = SESSION.c.origin_pk == pk
-    if row.origin_pk is not None:
-        # These share nothing that is this one's own: they are forks of its origin.
-        earlier = update(SESSION).where(forks, SESSION.c.origin_seq <= row.origin_seq)
-        db.execute(earlier.values(origin_pk=row.origin_pk))
+    # These share nothing that is this one's own: they are forks of its origin, or of none.
+    earlier = update(SESSION).where(forks, SESSION.c.origin_seq <= (row.origin_seq or 0))
+    of_origin = {"origin_pk": row.origin_pk}
+    db.execute(earlier.values(of_origin if row.origin_pk else of_origin | {"origin_seq": None}))
     shared = db.execute(select(func.max(SESSION.c.origin_seq)).where(forks)).scalar_one()
     _remove_messages(db, pk, after=shared or 0)
     if shared is None:
@@ -86,21 +94,29 @@ def _leave_to_forks(db: Connection, pk: int) -> int | None:
 
 def _remove_messages(db: Connection, pk: int, *, after: int) -> None:
     """Remove a session's messages above a number, and what only they refer to."""
-    gone = (MESSAGE.c.session_pk == pk, MESSAGE.c.seq > after)
-    used = select(MESSAGE.c.instructions_pk).where(*gone, MESSAGE.c.instructions_pk.is_not(None))
-    instructions = db.execute(used.distinct()).scalars().all()
+    of_session = MESSAGE.c.session_pk == pk
     _cut_run(db, pk, after)
-    db.execute(delete(MESSAGE).where(*gone))
-    without_messages = (
-        RUN.c.session_pk == pk,
-        ~exists().where(MESSAGE.c.run_pk == RUN.c.pk),
-    )
+    db.execute(delete(MESSAGE).where(of_session, MESSAGE.c.seq > after))
+    with_messages = select(MESSAGE.c.run_pk).where(of_session)
+    without_messages = (RUN.c.session_pk == pk, RUN.c.pk.not_in(with_messages))
     runs = select(RUN.c.pk).where(*without_messages)
     db.execute(update(RUN).where(RUN.c.parent_pk.in_(runs)).values(parent_pk=None))
     db.execute(delete(TOOL_CALL).where(TOOL_CALL.c.run_pk.in_(runs)))
     db.execute(delete(RUN).where(*without_messages))
-    unused = ~exists().where(MESSAGE.c.instructions_pk == BLOB.c.pk)
-    db.execute(delete(BLOB).where(BLOB.c.pk.in_(instructions), unused))
+    _remove_blobs(db, pk)
+
+
+def _remove_blobs(db: Connection, pk: int) -> None:
+    """Remove the blobs that none of a session's messages refers to, nor another session."""
+    blob, session = SESSION_BLOB.c.blob_pk, SESSION_BLOB.c.session_pk
+    referred = select(MESSAGE.c.instructions_pk).where(
+        MESSAGE.c.session_pk == pk, MESSAGE.c.instructions_pk.is_not(None)
+    )
+    unused = (session == pk, blob.not_in(referred))
+    blobs = db.execute(select(blob).where(*unused)).scalars().all()
+    db.execute(delete(SESSION_BLOB).where(*unused))
+    nowhere = ~exists().where(blob == BLOB.c.pk)
+    db.execute(delete(BLOB).where(BLOB.c.pk.in_(blobs), nowhere))
 
 
 def _cut_run(db: Connection, pk: int, after: int) -> None:

@@ -1,12 +1,13 @@
 """Sessions found by their id, for whoever owns them: what another owns is not there."""
 
+from collections.abc import Sequence
 from typing import Any  # a row of several tables' columns
 
 from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from orchestrator.errors import NotFoundError
 from orchestrator.session import Session, SessionStatus
-from orchestrator.store.liveness import is_alive
+from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import fill_outputs
 from orchestrator.store.tables import RUN, SESSION, RunRow, SessionRow
 
@@ -16,7 +17,6 @@ SESSIONS = (
     select(
         *(column for column in SESSION.c if column.name != "state"),
         RUN.c.id.label("active_run_id"),
-        RUN.c.lease_until,
         _ORIGIN.c.id.label("origin_id"),
         _ORIGIN.c.deleted_at.label("origin_deleted_at"),
     )
@@ -24,7 +24,7 @@ SESSIONS = (
     .outerjoin(_ORIGIN, _ORIGIN.c.pk == SESSION.c.origin_pk)
     .where(SESSION.c.deleted_at.is_(None))
 )
-"""The rows that `session_of` takes; a query adds which."""
+"""The rows that `sessions_of` takes; a query adds which."""
 
 _BY_ID = SESSIONS.where(SESSION.c.id == bindparam("this"))
 _ROW = select(SESSION).where(SESSION.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
@@ -32,9 +32,14 @@ _LOCKED_ROW = _ROW.with_for_update()
 _RUNS = select(RUN).where(RUN.c.session_pk == bindparam("this")).order_by(RUN.c.pk)
 
 
-def session_of(row: Row[Any]) -> Session:
-    """Return the session that a row of `SESSIONS` tells of."""
-    alive = row.lease_until is not None and is_alive(row.lease_until)
+def sessions_of(db: Connection, rows: Sequence[Row[Any]], liveness: Liveness) -> list[Session]:
+    """Return the sessions that rows of `SESSIONS` tell of, in the same order."""
+    held = [row.active_run_pk for row in rows if row.active_run_pk is not None]
+    living = liveness.living(db, held) if held else set()
+    return [_session(row, alive=row.active_run_pk in living) for row in rows]
+
+
+def _session(row: Row[Any], *, alive: bool) -> Session:
     return Session(
         id=row.id,
         owner=row.owner,
@@ -46,6 +51,7 @@ def session_of(row: Row[Any]) -> Session:
         active_run_id=row.active_run_id,
         origin_id=row.origin_id if row.origin_deleted_at is None else None,
         origin_seq=row.origin_seq,
+        window_seq=row.window_seq,
         last_message_seq=row.last_message_seq,
         last_event_seq=row.last_event_seq,
         state_version=row.state_version,
@@ -55,13 +61,13 @@ def session_of(row: Row[Any]) -> Session:
     )
 
 
-def find_session(db: Connection, session_id: str, owner: str | None) -> Session:
+def find_session(db: Connection, session_id: str, owner: str | None, liveness: Liveness) -> Session:
     """Return a session.
 
     Raises:
         NotFoundError: If there is none of this id, or another owns it. No owner owns all.
     """
-    return session_of(_found(db, _BY_ID, session_id, owner))
+    return sessions_of(db, [_found(db, _BY_ID, session_id, owner)], liveness)[0]
 
 
 def find_row(db: Connection, session_id: str, owner: str | None) -> SessionRow:

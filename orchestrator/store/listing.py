@@ -7,6 +7,7 @@ meanwhile: then it is at the top of the list, which the reader has passed.
 
 import base64
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any  # rows of several tables' columns
 
@@ -14,7 +15,8 @@ from sqlalchemy import Connection, Row, Select, or_
 
 from orchestrator.errors import InvalidInputError
 from orchestrator.session import Filters, Page, SessionStatus
-from orchestrator.store.finding import SESSIONS, session_of
+from orchestrator.store.finding import SESSIONS, sessions_of
+from orchestrator.store.liveness import Liveness
 from orchestrator.store.search import saying, words_of
 from orchestrator.store.tables import SESSION, plain
 
@@ -26,27 +28,43 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def list_sessions(
-    db: Connection, owner: str | None, which: Filters, *, limit: int, cursor: str | None
-) -> Page:
+@dataclass(frozen=True)
+class Query:
+    """Which sessions a page is to hold."""
+
+    owner: str | None
+    which: Filters
+    limit: int
+    cursor: str | None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= MAX_LIMIT:
+            raise InvalidInputError(
+                f"A page has between 1 and {MAX_LIMIT} sessions, not {self.limit}."
+            )
+
+
+def list_sessions(db: Connection, query: Query, liveness: Liveness) -> Page:
     """Return the sessions that fit, those that were active last first.
 
     Raises:
-        InvalidInputError: If a filter, the limit or the cursor cannot be.
+        InvalidInputError: If a filter or the cursor cannot be.
     """
-    if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidInputError(f"A page has between 1 and {MAX_LIMIT} sessions, not {limit}.")
+    limit, which = query.limit, query.which
     words = () if (search := which.get("search")) is None else words_of(search)
     status = which.get("status")
     size = limit + 1 if not words and status is None else max(LOOKED_AT, limit + 1)
-    rows = db.execute(_below(_fitting(owner, which), cursor).limit(size)).all()
+    rows = db.execute(_below(_fitting(query.owner, which), query.cursor).limit(size)).all()
     said = saying(db, [row.pk for row in rows], words)
-    fitting = [row for row in rows if row.pk in said]
-    found = [row for row in fitting if status in (None, session_of(row).status)]
+    found = [
+        (row, session)
+        for row, session in zip(rows, sessions_of(db, rows, liveness), strict=True)
+        if row.pk in said and status in (None, session.status)
+    ]
     last = rows[-1] if len(rows) == size else None
     if len(found) > limit:
-        last = found[limit - 1]
-    sessions = tuple(session_of(row) for row in found[:limit])
+        last = found[limit - 1][0]
+    sessions = tuple(session for _, session in found[:limit])
     return Page(sessions, None if last is None else _cursor(last))
 
 

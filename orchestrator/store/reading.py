@@ -7,7 +7,7 @@ from typing import TypeVar, Unpack
 
 import anyio
 from pydantic_ai.messages import ModelMessage
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from orchestrator.errors import NotFoundError
 from orchestrator.events import RecordedEvent, RunEnded
@@ -19,8 +19,8 @@ from orchestrator.store.arrivals import Arrivals
 from orchestrator.store.changing import state_of
 from orchestrator.store.finding import find_row, find_session, runs_of
 from orchestrator.store.forks import Inherited, inherited
-from orchestrator.store.listing import list_sessions
-from orchestrator.store.liveness import is_alive
+from orchestrator.store.listing import Query, list_sessions
+from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import load_events
 from orchestrator.store.tables import RUN, RunRow, SessionRow
 from orchestrator.store.window import load_messages
@@ -28,6 +28,7 @@ from orchestrator.store.window import load_messages
 T = TypeVar("T")
 
 Messages = list[ModelMessage]
+Listed = list[Session]
 
 PAGE = 200
 """Rows that one query brings."""
@@ -45,6 +46,7 @@ class Reading:
 
     _access: Access
     _arrivals: Arrivals
+    _liveness: Liveness
     _owner: str | None = None
     """Whose sessions are there; None for everybody's."""
 
@@ -61,13 +63,12 @@ class Reading:
         Raises:
             InvalidInputError: If a filter, the limit or the cursor cannot be.
         """
-        return await self._access.read(
-            lambda db: list_sessions(db, self._owner, which, limit=limit, cursor=cursor)
-        )
+        query = Query(self._owner, which, limit, cursor)
+        return await self._access.read(lambda db: list_sessions(db, query, self._liveness))
 
-    async def latest(self, *, limit: int = 20) -> tuple[Session, ...]:
+    async def latest(self, *, limit: int = 20) -> Listed:
         """Return the sessions that were active last, the latest first."""
-        return (await self.list(limit=limit)).sessions
+        return [*(await self.list(limit=limit)).sessions]
 
     async def latest_of(self, *, agent: str, root: str) -> Session:
         """Return the session that was active last with this agent in this root.
@@ -86,7 +87,8 @@ class Reading:
         Raises:
             NotFoundError: If there is none of this id.
         """
-        return await self._access.read(lambda db: find_session(db, session_id, self._owner))
+        this = (session_id, self._owner, self._liveness)
+        return await self._access.read(lambda db: find_session(db, *this))
 
     async def state(self, session_id: str) -> State:
         """Return a session's state, and its version.
@@ -102,9 +104,7 @@ class Reading:
         Raises:
             NotFoundError: If there is no such session.
         """
-        return await self._access.read(
-            lambda db: work(db, find_row(db, session_id, self._owner))
-        )
+        return await self._access.read(lambda db: work(db, find_row(db, session_id, self._owner)))
 
     async def runs(self, session_id: str) -> Sequence[RunRow]:
         """Return a session's own runs, in the order in which they began.
@@ -226,14 +226,41 @@ class Reading:
                 with anyio.move_on_after(POLL_S):
                     await arrival.wait()
 
+    async def holder(self, session_id: str) -> str | None:
+        """Return the id of the run that holds a session; None if it is free.
+
+        Raises:
+            NotFoundError: If there is no such session.
+        """
+        session = await self.get(session_id)
+        return session.active_run_id if session.status is SessionStatus.RUNNING else None
+
+    async def until_free(self, session_id: str) -> None:
+        """Return once no run holds a session.
+
+        Raises:
+            NotFoundError: If there is no such session.
+        """
+        while True:
+            arrival = self._arrivals.next(session_id)
+            if await self.holder(session_id) is None:
+                return
+            with anyio.move_on_after(POLL_S):
+                await arrival.wait()
+
     async def _goes_on(self, session_id: str, run_id: str) -> bool:
         def look(db: Connection, session: SessionRow) -> bool:
-            query = select(RUN.c.status, RUN.c.lease_until).where(
-                RUN.c.id == run_id, RUN.c.session_pk == session.pk
-            )
-            run = db.execute(query).one_or_none()
+            this = {"run": run_id if run_id.isascii() else "", "session": session.pk}
+            run = db.execute(_RUN, this).one_or_none()
             if run is None:
                 raise NotFoundError("run", run_id)
-            return run.status == RunStatus.RUNNING and is_alive(run.lease_until)
+            if run.status != RunStatus.RUNNING:
+                return False
+            return bool(self._liveness.living(db, [run.pk]))
 
         return await self.look(session_id, look)
+
+
+_RUN = select(RUN.c.pk, RUN.c.status).where(
+    RUN.c.id == bindparam("run"), RUN.c.session_pk == bindparam("session")
+)

@@ -200,9 +200,7 @@ _FOR_CLAIM = (
     .where(SESSION.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
     .with_for_update()
 )
-_ENTITLE = (
-    update(SESSION).where(SESSION.c.pk == bindparam("this")).values(title=bindparam("title"))
-)
+_ENTITLE = update(SESSION).where(SESSION.c.pk == bindparam("this")).values(title=bindparam("title"))
 _RUN_ID = select(RUN.c.id).where(RUN.c.pk == bindparam("this"))
 _TAKE = (
     update(SESSION)

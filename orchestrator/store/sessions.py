@@ -47,7 +47,7 @@ class Sessions(Reading):
             InvalidInputError: If one of them cannot be put on record.
         """
         draft = self._draft(agent, root, external_id, new)
-        return await self._access.write(partial(changing.create, draft))
+        return await self.get(await self._access.write(partial(changing.create, draft)))
 
     @uninterrupted
     async def get_or_create(
@@ -55,7 +55,7 @@ class Sessions(Reading):
     ) -> Session:
         """Return the owner's session of an external id, made if there is none; see `create`."""
         draft = self._draft(agent, root, external_id, new)
-        return await self._access.write(partial(changing.get_or_create, draft))
+        return await self.get(await self._access.write(partial(changing.get_or_create, draft)))
 
     @uninterrupted
     async def rename(self, session_id: str, title: str) -> Session:
@@ -65,7 +65,8 @@ class Sessions(Reading):
             NotFoundError: If there is no such session.
             InvalidInputError: If the title is empty or too long.
         """
-        return await self._access.write(partial(changing.rename, session_id, self._owner, title))
+        await self._access.write(partial(changing.rename, session_id, self._owner, title))
+        return await self.get(session_id)
 
     @uninterrupted
     async def update_state(
@@ -100,7 +101,8 @@ class Sessions(Reading):
             NotFoundError: If there is no such session.
             SessionBusyError: If a run is at work in it.
         """
-        await self._access.write(partial(delete_session, session_id, self._owner))
+        this = (session_id, self._owner, self._liveness)
+        await self._access.write(partial(delete_session, *this))
         self._arrivals.announce(session_id)
 
     def _draft(

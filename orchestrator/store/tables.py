@@ -157,8 +157,8 @@ class SessionRow(Table, table=True):
         UniqueConstraint("owner", "external_id"),
         Index("ix_session_updated", "updated_at"),
         Index("ix_session_owner_updated", "owner", "updated_at"),
-        Index("ix_session_root_agent_updated", "root", "agent", "updated_at"),
-        Index("ix_session_active_run_pk", "active_run_pk", **_where("active_run_pk IS NOT NULL")),
+        # Without the time, which every run changes: those of one agent in one root are few.
+        Index("ix_session_root_agent", "root", "agent"),
         CheckConstraint("(origin_pk IS NULL) = (origin_seq IS NULL)", name="origin"),
         Index("ix_session_origin_pk", "origin_pk", **_where("origin_pk IS NOT NULL")),
     )
@@ -249,10 +249,7 @@ class MessageRow(Table, table=True):
     """
 
     __tablename__ = "message"
-    __table_args__ = (
-        _of_a_run(),
-        Index("ix_message_instructions_pk", "instructions_pk", **_where("instructions_pk IS NOT NULL")),
-    )
+    __table_args__ = (_of_a_run(),)
 
     session_pk: int = Field(primary_key=True, sa_type=Key)
     seq: int = Field(primary_key=True)
@@ -260,7 +257,8 @@ class MessageRow(Table, table=True):
     kind: str = Field(max_length=20)
     body: str = Field(sa_type=Text)
     """JSON: the message as Pydantic AI dumps it, without nulls and what other rows say already."""
-    instructions_pk: int | None = Field(default=None, foreign_key="blob.pk", sa_type=Key)
+    instructions_pk: int | None = Field(default=None, sa_type=Key)
+    """A blob that the session refers to in `session_blob`."""
 
 
 class EventRow(Table, table=True):
@@ -305,6 +303,23 @@ class BlobRow(Table, table=True):
     content: bytes = Field(sa_type=LargeBinary)
 
 
+class SessionBlobRow(Table, table=True):
+    """That messages of a session refer to a blob.
+
+    Told here, once for a session: an index of the messages would cost a page at every step of a
+    run, for the sake of the day when the session is deleted.
+    """
+
+    __tablename__ = "session_blob"
+    __table_args__ = (
+        Index("ix_session_blob_blob_pk", "blob_pk"),
+        {"sqlite_with_rowid": False},
+    )
+
+    session_pk: int = Field(foreign_key="session.pk", primary_key=True, sa_type=Key)
+    blob_pk: int = Field(foreign_key="blob.pk", primary_key=True, sa_type=Key)
+
+
 def _core(row: type[Table]) -> CoreTable:
     return cast(CoreTable, row.__table__)  # type: ignore[attr-defined]  # SQLModel adds it
 
@@ -316,3 +331,4 @@ MESSAGE = _core(MessageRow)
 EVENT = _core(EventRow)
 TOOL_CALL = _core(ToolCallRow)
 BLOB = _core(BlobRow)
+SESSION_BLOB = _core(SessionBlobRow)

@@ -74,8 +74,9 @@ async def what_is_read(store: Store) -> dict[str, Any]:
     told = {}
     for session in await store.sessions.latest(limit=1000):
         messages = await store.sessions.messages(session.id)
+        row = await store.sessions.look(session.id, lambda _db, row: row)
         told[session.id] = {
-            "session": session.model_dump(mode="json"),
+            "session": row.model_dump(mode="json"),
             "runs": [run.model_dump(mode="json") for run in await store.sessions.runs(session.id)],
             "messages": ModelMessagesTypeAdapter.dump_python(messages, mode="json"),
             "events": [
@@ -111,7 +112,14 @@ def _mark(refused: re.Match[str]) -> str:
 OF_ONE_SCHEMA = {
     *("pk", "session_pk", "parent_pk", "origin_pk", "origin_seq", "active_run_pk"),
     *("session_id", "parent_run_id", "head_message_id", "active_run_id"),
-    *("state_version", "window_seq", "output_seq", "output_part", "first_message_seq"),
+    *(
+        "state_version",
+        "deleted_at",
+        "window_seq",
+        "output_seq",
+        "output_part",
+        "first_message_seq",
+    ),
 }
 
 

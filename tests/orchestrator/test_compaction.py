@@ -39,6 +39,7 @@ from orchestrator.store.claimed import RunDraft
 from orchestrator.store.compaction import load_window, window_at
 from orchestrator.store.database import sqlite_file
 from orchestrator.store.store import open_store
+from orchestrator.store.tables import SessionRow
 from tests.orchestrator.played import record_of
 from tests.orchestrator.small import (
     PRICE,
@@ -382,10 +383,8 @@ async def test_what_was_given_at_any_point_of_the_past_can_be_found(yard: Orches
     """A fork begins in the past, before a compaction or after it."""
     session_id = await turns(yard, Small(WINDOW), 8)
     told = await compactions(yard, session_id)
-    session = await yard.sessions.get(session_id)
-    assert session.pk is not None
 
-    def look(db: Connection) -> None:
+    def look(db: Connection, session: SessionRow) -> None:
         for before, this in pairwise([0, *(event.message for event in told)]):
             assert window_at(db, session.id, session.pk or 0, this - 1) == before
             assert window_at(db, session.id, session.pk or 0, this) == this
@@ -395,8 +394,7 @@ async def test_what_was_given_at_any_point_of_the_past_can_be_found(yard: Orches
             prompt = ModelRequest(parts=[UserPromptPart("on")])
             assert_valid(repair_messages([*window.messages, prompt]))
 
-    async with yard.sessions._engine.connect() as connection:
-        await connection.run_sync(look)
+    await yard.sessions.look(session_id, look)
     assert len(told) == 3
 
 

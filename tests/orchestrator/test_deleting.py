@@ -1,31 +1,32 @@
 """A deleted session is gone, with all that nothing else refers to; its forks are as before."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from pydantic_ai.messages import ModelMessage
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text, update
 
 from orchestrator.errors import NotFoundError, SessionBusyError, StoreUnavailableError
 from orchestrator.events import RunEnded
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store import runs as runs_module
+from orchestrator.store import ending
 from orchestrator.store.claimed import Additions
 from orchestrator.store.deleting import delete_session
 from orchestrator.store.store import Store, open_store
-from orchestrator.store.tables import BLOB, EVENT, MESSAGE, RUN, SESSION, TOOL_CALL
-from tests.orchestrator.turns import begin, count, forked, turn, turn_with_calls
+from orchestrator.store.tables import BLOB, EVENT, MESSAGE, RUN, SESSION, SESSION_BLOB, TOOL_CALL
+from tests.orchestrator.turns import (
+    begin,
+    begun_by_the_dead,
+    by_hand,
+    count,
+    forked,
+    turn,
+    turn_with_calls,
+)
 
 CANCELLED = RunEnded(status=RunStatus.CANCELLED)
-TABLES = (SESSION, RUN, MESSAGE, EVENT, TOOL_CALL, BLOB)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'record.db'}") as opened:
-        yield opened
+TABLES = (SESSION, RUN, MESSAGE, EVENT, TOOL_CALL, BLOB, SESSION_BLOB)
 
 
 async def counts(store: Store) -> dict[str, int]:
@@ -80,18 +81,15 @@ async def test_session_at_work_is_not_deleted(store: Store) -> None:
     assert (await store.sessions.get(run.session_id)).active_run_id == run.id
 
 
-async def test_session_of_a_dead_process_is_deleted(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs_module, "LEASE_S", -1.0)
-    run = await begin(store)
+async def test_session_of_a_dead_process_is_deleted(store: Store, url: str) -> None:
+    run = await begun_by_the_dead(url)
 
     await store.sessions.delete(run.session_id)
 
     assert set((await counts(store)).values()) == {0}
 
 
-@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6, 8])
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 4, 5, 6, 8])
 async def test_deletion_changes_nothing_in_a_fork(store: Store, at: int) -> None:
     """Wherever it was made: between turns, or in the middle of a run's calls."""
     origin = await turn_with_calls(store, ["first result", "second result"])
@@ -163,7 +161,7 @@ async def test_forks_of_forks_keep_their_past_in_whatever_order_the_others_go(
     assert set((await counts(store)).values()) == {0}
 
 
-async def test_deleted_id_and_external_id_are_free(store: Store) -> None:
+async def test_deleted_external_id_is_free(store: Store) -> None:
     made = await store.sessions.create("guide", "/r", external_id="x")
     await turn(store, session_id=made.id)
     await forked(store, made.id, at=2)
@@ -174,23 +172,23 @@ async def test_deleted_id_and_external_id_are_free(store: Store) -> None:
     assert again.id != made.id
 
 
-async def test_deletion_that_fails_deletes_nothing(store: Store) -> None:
-    session_id = await turn_with_calls(store, ["one"])
-    before = await counts(store)
+async def test_deletion_that_fails_deletes_nothing(sqlite_url: str) -> None:
     trigger = "CREATE TRIGGER t BEFORE DELETE ON blob BEGIN SELECT RAISE(ABORT, 'full'); END"
-    await store._write(lambda tx: tx.connection.exec_driver_sql(trigger))
+    async with open_store(sqlite_url) as store:
+        session_id = await turn_with_calls(store, ["one"])
+        before = await counts(store)
+        await by_hand(store, text(trigger))
 
-    with pytest.raises(StoreUnavailableError, match="full"):
-        await store.sessions.delete(session_id)
+        with pytest.raises(StoreUnavailableError, match="full"):
+            await store.sessions.delete(session_id)
 
-    assert await counts(store) == before
+        assert await counts(store) == before
 
 
 async def test_damaged_session_can_be_deleted(store: Store) -> None:
     origin = await turn_with_calls(store, ["one", "two"])
     await forked(store, origin, at=3)
-    damage = "UPDATE message SET body = '{'"
-    await store._write(lambda tx: tx.connection.exec_driver_sql(damage))
+    await by_hand(store, update(MESSAGE).values(body="{"))
 
     await store.sessions.delete(origin)
 
@@ -205,8 +203,8 @@ async def test_what_was_written_in_the_same_commit_is_deleted_too(store: Store) 
     run = await begin(store, "more", origin)
 
     await asyncio.gather(
-        store._write(lambda tx: runs_module.end(tx, run, CANCELLED, Additions(), None)),
-        store._write(lambda tx: delete_session(origin, None, tx)),
+        store._write(lambda tx: ending.end(tx, run, CANCELLED, Additions(), None)),
+        store._write(lambda tx: delete_session(origin, None, store._liveness, tx)),
     )
 
     assert (await counts(store))["event"] == 0

@@ -12,6 +12,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.errors import HistoryUnreadableError, InvalidInputError, NotFoundError
 from orchestrator.events import ToolReturned
+from orchestrator.state import State
 from tests.orchestrator.by_hand import rows, workyard
 from tests.orchestrator.played import MISSING, READ, playing, record_of
 from tests.orchestrator.small import prompts_in
@@ -66,10 +67,9 @@ async def test_fork_shares_its_past_by_reference_and_numbers_go_on(yard: Orchest
     await yard.run("repo_guide", "other", model=playing("Third."), session_id=fork.id)
 
     assert (fork.origin_seq, fork.last_message_seq, fork.last_event_seq) == (4, 4, 0)
-    assert rows("SELECT seq FROM message WHERE session_pk = ? ORDER BY seq", fork.pk) == [
-        (5,),
-        (6,),
-    ]
+    pk = await yard.sessions.look(fork.id, lambda _db, row: row.pk)
+    own = rows("SELECT seq FROM message WHERE session_pk = ? ORDER BY seq", pk)
+    assert own == [(5,), (6,)]
     assert [e.seq for e in await record_of(yard, fork.id)][:2] == [1, 2]
 
 
@@ -93,12 +93,14 @@ async def test_fork_copies_the_state_and_shares_nothing_that_changes(yard: Orche
     rows("UPDATE session SET state = ?, state_version = 3", '{"plan": ["a"]}')
 
     fork = await yard.fork(origin)
+    copied = await yard.sessions.state(fork.id)
     rows("UPDATE session SET state = ? WHERE id = ?", '{"plan": []}', fork.id)
     await yard.run("repo_guide", "more", model=playing("x"), session_id=fork.id)
 
     row = await yard.sessions.get(origin)
-    assert (fork.state, fork.state_version) == ({"plan": ["a"]}, 0)
-    assert (row.state, row.active_run_pk, row.last_message_seq) == ({"plan": ["a"]}, None, 6)
+    assert copied == State({"plan": ["a"]}, version=0)
+    assert (await yard.sessions.state(origin)).values == {"plan": ["a"]}
+    assert (row.active_run_id, row.last_message_seq) == (None, 6)
     assert (fork.owner, fork.agent, fork.root) == (row.owner, row.agent, row.root)
     assert fork.external_id is None
 

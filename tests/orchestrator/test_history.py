@@ -459,7 +459,7 @@ async def test_agent_that_may_write_is_refused_where_its_journal_would_lie(
         with pytest.raises(InvalidInputError, match=r"^The journal would.* WORKYARD_STATE_DIR"):
             await yard.start("doc_writer", "go", model=playing("x"))
 
-        assert await yard.sessions.latest() == ()
+        assert await yard.sessions.latest() == []
 
 
 async def test_agent_that_only_reads_works_above_the_journals_and_cannot_read_them(

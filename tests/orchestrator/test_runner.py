@@ -209,7 +209,7 @@ async def test_prompt_that_cannot_be_sent_is_refused(yard: Orchestrator, prompt:
     with pytest.raises(InvalidInputError, match="The prompt is"):
         await yard.run("repo_guide", prompt, model="offline")
 
-    assert await yard.sessions.latest() == ()
+    assert await yard.sessions.latest() == []
 
 
 async def test_answer_that_no_database_takes_is_recorded_all_the_same(yard: Orchestrator) -> None:
@@ -228,7 +228,7 @@ async def test_refused_run_leaves_nothing_on_record(yard: Orchestrator) -> None:
     with pytest.raises(InvalidInputError):
         await yard.run("repo_guide", "x", model="offline", inputs={"nope": 1})
 
-    assert await yard.sessions.latest() == ()
+    assert await yard.sessions.latest() == []
 
 
 async def test_text_beside_tool_calls_is_a_message_too(yard: Orchestrator) -> None:

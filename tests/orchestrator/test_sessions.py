@@ -1,13 +1,13 @@
 """Sessions as their users handle them: made, listed, searched, renamed, each owner's apart."""
 
 import sqlite3
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any  # parameters of any statement
 
 import anyio
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from orchestrator.errors import (
     ExternalIdTakenError,
@@ -16,21 +16,17 @@ from orchestrator.errors import (
 )
 from orchestrator.session import Filters, SessionStatus
 from orchestrator.store import listing
-from orchestrator.store import runs as runs_module
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import Store, open_store
-from tests.orchestrator.turns import begin, finish, forked, turn, turn_with_calls
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    async with open_store(url) as opened:
-        yield opened
+from orchestrator.store.tables import RUN, SESSION
+from tests.orchestrator.turns import (
+    begin,
+    begun_by_the_dead,
+    by_hand,
+    forked,
+    turn,
+    turn_with_calls,
+)
 
 
 async def listed(sessions: Sessions, *, limit: int = 20, **which: object) -> list[str]:
@@ -54,23 +50,17 @@ async def test_sessions_are_listed_with_the_one_active_last_first(store: Store) 
     assert await listed(store.sessions) == [first, second]
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
-async def test_pages_hold_every_session_once(store: Store, limit: int) -> None:
+async def test_pages_hold_every_session_once(store: Store) -> None:
     made = [await turn(store) for _ in range(7)]
 
-    assert await listed(store.sessions, limit=limit) == made[::-1]
+    for limit in (1, 2, 3, 7, 8):
+        assert await listed(store.sessions, limit=limit) == made[::-1]
 
 
-async def test_sessions_of_one_moment_are_paged_too(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_sessions_of_one_moment_are_paged_too(store: Store) -> None:
     """A clock may be coarse; the order must not depend on it alone."""
     made = [(await store.sessions.create("guide", "/r")).id for _ in range(5)]
-
-    def at_once(tx: object) -> None:
-        tx.connection.exec_driver_sql("UPDATE session SET updated_at = 5")  # type: ignore[attr-defined]
-
-    await store._write(at_once)
+    await by_hand(store, update(SESSION).values(updated_at=datetime.now(UTC)))
 
     assert await listed(store.sessions, limit=2) == made[::-1]
 
@@ -91,19 +81,19 @@ async def test_paging_neither_repeats_nor_leaves_out_when_sessions_move(store: S
     assert third.cursor is None
 
 
-@pytest.mark.parametrize(
-    "cursor",
-    ["", "x", "é", "W10", "WzEsMl0x", "W3RydWUsMV0", "WzFlOTksMV0", "WyJhIiwxXQ", "W" * 9999],
-)
-async def test_cursor_that_is_none_is_refused(store: Store, cursor: str) -> None:
-    with pytest.raises(InvalidInputError, match="is no cursor"):
-        await store.sessions.list(cursor=cursor)
+CURSORS = ["", "x", "é", "W10", "WzEsMl0x", "W3RydWUsMV0", "WzFlOTksMV0", "WyJhIiwxXQ", "W" * 9999]
 
 
-@pytest.mark.parametrize("limit", [0, -1, 1001])
-async def test_page_of_no_size_is_refused(store: Store, limit: int) -> None:
-    with pytest.raises(InvalidInputError, match="between 1 and 1000"):
-        await store.sessions.list(limit=limit)
+async def test_cursor_that_is_none_is_refused(store: Store) -> None:
+    for cursor in CURSORS:
+        with pytest.raises(InvalidInputError, match="is no cursor"):
+            await store.sessions.list(cursor=cursor)
+
+
+async def test_page_of_no_size_is_refused(store: Store) -> None:
+    for limit in (0, -1, 1001):
+        with pytest.raises(InvalidInputError, match="between 1 and 1000"):
+            await store.sessions.list(limit=limit)
 
 
 async def test_list_is_filtered_by_agent_root_and_time(store: Store) -> None:
@@ -123,13 +113,10 @@ async def test_list_is_filtered_by_agent_root_and_time(store: Store) -> None:
     assert (await store.sessions.latest_of(agent="x", root="/r")).id == one
 
 
-async def test_session_whose_process_is_dead_is_not_running(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_session_whose_process_is_dead_is_not_running(store: Store, url: str) -> None:
     idle = await turn(store)
     running = await begin(store)
-    monkeypatch.setattr(runs_module, "LEASE_S", -1.0)
-    dead = await begin(store)
+    dead = await begun_by_the_dead(url)
 
     assert await listed(store.sessions, status=SessionStatus.RUNNING) == [running.session_id]
     assert await listed(store.sessions, status=SessionStatus.IDLE) == [dead.session_id, idle]
@@ -182,18 +169,13 @@ async def test_search_finds_every_word_in_titles_prompts_and_answers(store: Stor
 
 
 async def test_search_finds_a_structured_answer(store: Store) -> None:
-    run = await begin(store)
-    await finish(store, run, "hello", "hi")
-    found = await turn(store)
+    session_id, other = await turn(store), await turn(store)
+    (run,) = await store.sessions.runs(session_id)
+    answer = {"output": {"verdict": "Sound"}, "output_seq": None, "output_part": None}
+    await by_hand(store, update(RUN).where(RUN.c.id == run.id).values(answer))
 
-    def structured(tx: object) -> None:
-        sql = """UPDATE run SET output = '{"verdict": "sound"}', output_seq = NULL WHERE pk = 1"""
-        tx.connection.exec_driver_sql(sql)  # type: ignore[attr-defined]
-
-    await store._write(structured)
-
-    assert await listed(store.sessions, search="sound") == [run.session_id]
-    assert found not in await listed(store.sessions, search="verdict")
+    assert await listed(store.sessions, search="sound") == [session_id]
+    assert other not in await listed(store.sessions, search="verdict")
 
 
 async def test_renamed_session_is_found_by_its_title(store: Store) -> None:
@@ -206,18 +188,18 @@ async def test_renamed_session_is_found_by_its_title(store: Store) -> None:
     assert await listed(store.sessions, search="tray") == [session_id]
 
 
-@pytest.mark.parametrize("title", ["", " \n", "x" * 201])
-async def test_title_that_is_none_is_refused(store: Store, title: str) -> None:
+async def test_title_that_is_none_is_refused(store: Store) -> None:
     session_id = await turn(store)
 
-    with pytest.raises(InvalidInputError, match="title has 1 to 200"):
-        await store.sessions.rename(session_id, title)
+    for title in ("", " \n", "x" * 201):
+        with pytest.raises(InvalidInputError, match="title has 1 to 200"):
+            await store.sessions.rename(session_id, title)
 
 
-@pytest.mark.parametrize("search", ["", " ", "a\0b", "\ud800", "x" * 201, "a b c d e f g h i j k"])
-async def test_search_that_cannot_be_is_refused(store: Store, search: str) -> None:
-    with pytest.raises(InvalidInputError, match="search"):
-        await store.sessions.list(search=search)
+async def test_search_that_cannot_be_is_refused(store: Store) -> None:
+    for search in ("", " ", "a\0b", "\ud800", "x" * 201, "a b c d e f g h i j k"):
+        with pytest.raises(InvalidInputError, match="search"):
+            await store.sessions.list(search=search)
 
 
 async def test_search_looks_through_a_bounded_number_of_sessions_at_once(
@@ -263,7 +245,7 @@ async def test_title_that_was_given_is_kept(store: Store) -> None:
     assert (await store.sessions.get(made.id)).title == "My own"
 
 
-BAD_DRAFTS = [
+BAD_DRAFTS: list[dict[str, object]] = [
     {"agent": ""},
     {"agent": "x" * 65},
     {"root": ""},
@@ -276,14 +258,11 @@ BAD_DRAFTS = [
 ]
 
 
-@pytest.mark.parametrize("bad", BAD_DRAFTS, ids=str)
-async def test_session_that_cannot_be_on_record_is_refused(
-    store: Store, bad: dict[str, object]
-) -> None:
-    fields = {"agent": "guide", "root": "/r"} | bad
-
-    with pytest.raises(InvalidInputError):
-        await store.sessions.create(**fields)  # type: ignore[arg-type]  # what is refused
+async def test_session_that_cannot_be_on_record_is_refused(store: Store) -> None:
+    for bad in BAD_DRAFTS:
+        fields = {"agent": "guide", "root": "/r"} | bad
+        with pytest.raises(InvalidInputError):
+            await store.sessions.create(**fields)  # type: ignore[arg-type]  # what is refused
 
     assert await listed(store.sessions) == []
 
@@ -340,10 +319,10 @@ async def test_what_another_owner_has_is_not_there(store: Store) -> None:
     assert (await store.sessions.of("alice").get(session_id)).title == "hello"
 
 
-@pytest.mark.parametrize("owner", ["", " ", "x" * 201, "a\0", "\ud800"])
-async def test_owner_that_is_no_name_is_refused(store: Store, owner: str) -> None:
-    with pytest.raises(InvalidInputError, match="owner"):
-        store.sessions.of(owner)
+async def test_owner_that_is_no_name_is_refused(store: Store) -> None:
+    for owner in ("", " ", "x" * 201, "a\0", "\ud800"):
+        with pytest.raises(InvalidInputError, match="owner"):
+            store.sessions.of(owner)
 
 
 QUERIES: list[Filters] = [
@@ -357,15 +336,34 @@ QUERIES: list[Filters] = [
 
 
 @pytest.mark.parametrize("owner", [None, "alice"])
-@pytest.mark.parametrize("which", QUERIES, ids=str)
 async def test_no_query_of_the_list_reads_or_sorts_a_whole_table(
-    store: Store, tmp_path: Path, owner: str | None, which: Filters
+    sqlite_url: str, tmp_path: Path, owner: str | None
 ) -> None:
+    async with open_store(sqlite_url) as store:
+        asked = [(which, await what_it_asks(store, owner, which)) for which in QUERIES]
+
+    database = sqlite3.connect(tmp_path / "record.db")
+    for which, statements in asked:
+        steps = [
+            row[3]
+            for statement, parameters in statements
+            for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+        assert any("session" in step for step in steps)
+        # Those of one agent in one root are few, and sorted by themselves.
+        sorts = [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step]
+        scans = [step for step in steps if step.startswith("SCAN") and "USING INDEX" not in step]
+        assert (which, scans, [] if "root" in which else sorts) == (which, [], [])
+    database.close()
+
+
+async def what_it_asks(store: Store, owner: str | None, which: Filters) -> list[tuple[str, Any]]:
+    """Return the statements of a first page and of another, with their parameters."""
     for _ in range(3):
         await turn(store, owner=owner or "local")
     sessions = store.sessions.of(owner) if owner else store.sessions
     cursor = (await sessions.list(limit=1)).cursor
-    ran: list[tuple[str, tuple[object, ...]]] = []
+    ran: list[tuple[str, Any]] = []
     engine = store.sessions._access.engine.sync_engine
 
     @event.listens_for(engine, "before_cursor_execute")
@@ -376,17 +374,4 @@ async def test_no_query_of_the_list_reads_or_sorts_a_whole_table(
 
     await sessions.list(limit=1, **which)
     await sessions.list(limit=1, cursor=cursor, **which)
-
-    database = sqlite3.connect(tmp_path / "record.db")
-    steps = [
-        row[3]
-        for statement, parameters in ran
-        if statement.startswith("SELECT")
-        for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-    ]
-    database.close()
-    assert any("session" in step for step in steps)
-    # Running sessions are few, and sorted by themselves.
-    sorts = [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step]
-    scans = [step for step in steps if step.startswith("SCAN") and "USING INDEX" not in step]
-    assert (scans, [] if which.get("status") is SessionStatus.RUNNING else sorts) == ([], [])
+    return [each for each in ran if each[0].startswith("SELECT")]

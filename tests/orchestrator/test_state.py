@@ -1,8 +1,5 @@
 """A session's state: a dictionary that several may change, and no change is lost."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import anyio
 import pytest
 
@@ -10,17 +7,6 @@ from orchestrator.errors import InvalidInputError, LimitError, StateConflictErro
 from orchestrator.state import MAX_BYTES
 from orchestrator.store.store import Store, open_store
 from tests.orchestrator.turns import turn
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    async with open_store(url) as opened:
-        yield opened
 
 
 async def test_state_is_a_merge_patch_with_a_version(store: Store) -> None:
@@ -71,12 +57,12 @@ def nested(depth: int) -> object:
 NO_JSON = [{"a": {1, 2}}, {"a": b""}, {"a": float("inf")}, nested(60), nested(100_000), [1], "text"]
 
 
-@pytest.mark.parametrize("changes", NO_JSON, ids=lambda value: str(type(value)))
-async def test_state_that_is_no_json_is_refused(store: Store, changes: object) -> None:
+async def test_state_that_is_no_json_is_refused(store: Store) -> None:
     session_id = await turn(store)
 
-    with pytest.raises(InvalidInputError, match="state"):
-        await store.sessions.update_state(session_id, changes)  # type: ignore[arg-type]  # the fault
+    for changes in NO_JSON:
+        with pytest.raises(InvalidInputError, match="state"):
+            await store.sessions.update_state(session_id, changes)  # type: ignore[arg-type]  # the fault
 
     assert (await store.sessions.state(session_id)).version == 0
 

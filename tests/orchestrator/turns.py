@@ -1,6 +1,7 @@
 """Turns of a conversation as a runner writes them, without an agent."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from pydantic_ai import RunUsage
 from pydantic_ai.messages import (
@@ -12,7 +13,7 @@ from pydantic_ai.messages import (
     ToolReturnPart,
     UserPromptPart,
 )
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Executable, Table, func, insert, select, update
 
 from orchestrator.events import (
     AgentMessage,
@@ -24,8 +25,8 @@ from orchestrator.events import (
 from orchestrator.ids import new_id
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
-from orchestrator.store.store import Store
-from orchestrator.store.tables import SESSION
+from orchestrator.store.store import Store, open_store
+from orchestrator.store.tables import RUN, SESSION
 from orchestrator.store.writer import Transaction
 
 
@@ -38,6 +39,19 @@ async def begin(
     store: Store, prompt: str = "hello", session_id: str | None = None, **changes: str
 ) -> ClaimedRun:
     return await store.claim(draft(prompt, session_id, **changes))
+
+
+async def begun_by_the_dead(url: str) -> ClaimedRun:
+    """Begin a run of which, as far as anybody can tell, the process has died."""
+    async with open_store(url) as store:
+        run = await begin(store)
+        lapsed = (
+            update(RUN)
+            .where(RUN.c.pk == run.pk)
+            .values(lease_until=datetime(2000, 1, 1, tzinfo=UTC))
+        )
+        await store._write(lambda tx: tx.connection.execute(lapsed))
+    return run
 
 
 async def turn(
@@ -110,6 +124,11 @@ async def forked(store: Store, session_id: str, *, at: int) -> str:
 
     await store._write(fork)
     return fork_id
+
+
+async def by_hand(store: Store, statement: Executable) -> None:
+    """Change the record as no part of the program does."""
+    await store._write(lambda tx: tx.connection.execute(statement))
 
 
 async def count(store: Store, table: Table) -> int:

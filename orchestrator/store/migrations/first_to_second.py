@@ -45,6 +45,7 @@ class Move:
         self._fill("run", self._run_rows())
         self._fill("tool_call", self._call_rows())
         self._fill("message", self._message_rows())
+        self._refer_to_blobs()
         self._write_results()
         self._fill("event", self._event_rows())
         self._point_to_runs()
@@ -56,6 +57,13 @@ class Move:
         for pk, row in enumerate(self._read(sa.select(self.first["blob"])), 1):
             self._blobs[row["sha256"]] = pk
             yield {"pk": pk, **row}
+
+    def _refer_to_blobs(self) -> None:
+        message, session_blob = self.second["message"], self.second["session_blob"]
+        used = sa.select(message.c.session_pk, message.c.instructions_pk).distinct()
+        columns = [session_blob.c.session_pk, session_blob.c.blob_pk]
+        rows = used.where(message.c.instructions_pk.is_not(None))
+        self.connection.execute(sa.insert(session_blob).from_select(columns, rows))
 
     def _session_rows(self) -> Iterator[Row]:
         session = self.first["session"]

@@ -38,6 +38,7 @@ def upgrade() -> None:
     second = {
         "session": _session(),
         "blob": _blob(),
+        "session_blob": _session_blob(),
         "run": _run(),
         "message": _message(),
         "event": _event(),
@@ -99,6 +100,7 @@ def _session() -> sa.Table:
         sa.Column("usage", JSON, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
+        sa.Column("deleted_at", TIME),
         sa.PrimaryKeyConstraint("pk", name="pk_session"),
         sa.UniqueConstraint("owner", "external_id", name="uq_session_owner_external_id"),
         sa.CheckConstraint(
@@ -107,10 +109,10 @@ def _session() -> sa.Table:
         sa.UniqueConstraint("id", name="uq_session_id"),
         sa.ForeignKeyConstraint(["origin_pk"], ["session.pk"], name="fk_session_origin_pk"),
     )
-    by_use = ["owner", "root", "agent", "updated_at"]
+    op.create_index("ix_session_updated", "session", ["updated_at"])
     op.create_index("ix_session_owner_updated", "session", ["owner", "updated_at"])
     _index_where_set("session", "origin_pk")
-    op.create_index("ix_session_owner_root_agent", "session", by_use)
+    op.create_index("ix_session_root_agent", "session", ["root", "agent"])
     return table
 
 
@@ -123,6 +125,20 @@ def _blob() -> sa.Table:
         sa.PrimaryKeyConstraint("pk", name="pk_blob"),
         sa.UniqueConstraint("sha256", name="uq_blob_sha256"),
     )
+
+
+def _session_blob() -> sa.Table:
+    table = op.create_table(
+        "session_blob",
+        sa.Column("session_pk", KEY, nullable=False),
+        sa.Column("blob_pk", KEY, nullable=False),
+        sa.PrimaryKeyConstraint("session_pk", "blob_pk", name="pk_session_blob"),
+        sa.ForeignKeyConstraint(["session_pk"], ["session.pk"], name="fk_session_blob_session_pk"),
+        sa.ForeignKeyConstraint(["blob_pk"], ["blob.pk"], name="fk_session_blob_blob_pk"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_session_blob_blob_pk", "session_blob", ["blob_pk"])
+    return table
 
 
 def _run() -> sa.Table:
@@ -184,9 +200,6 @@ def _message() -> sa.Table:
         sa.Column("instructions_pk", KEY),
         sa.PrimaryKeyConstraint("session_pk", "seq", name="pk_message"),
         _of_a_run("message"),
-        sa.ForeignKeyConstraint(
-            ["instructions_pk"], ["blob.pk"], name="fk_message_instructions_pk"
-        ),
     )
     return table
 
