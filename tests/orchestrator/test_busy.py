@@ -211,7 +211,7 @@ async def test_free_session_is_taken_whatever_is_wished(
 async def test_session_of_a_dead_process_is_waited_for_by_nobody(yard: Orchestrator) -> None:
     first = await yard.run("repo_guide", "one", model=playing("x"))
     rows("UPDATE session SET active_run_pk = (SELECT pk FROM run)")
-    rows("UPDATE run SET status = 'running', lease_until = 0")
+    rows("UPDATE run SET status = 'running', lease_owner = 'gone'")
 
     run = await yard.run(
         "repo_guide",
