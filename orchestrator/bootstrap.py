@@ -31,6 +31,7 @@ from orchestrator.store.claimed import RunDraft
 from orchestrator.store.database import sqlite_file
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import open_store
+from orchestrator.totals import By, Total, UsageFilters
 
 MAX_PROMPT_CHARS = 1_000_000
 
@@ -204,6 +205,20 @@ class Orchestrator:
             ConflictError: If others have changed something since; `force` undoes it all the same.
         """
         return await self.history.undo(force=force, **which)
+
+    async def usage(self, by: str = "day", **which: Unpack[UsageFilters]) -> tuple[Total, ...]:
+        """Return what runs on record have used, in any root: `await yard.usage(by="agent")`.
+
+        Args:
+            by: `day` (UTC), `agent`, `session`, `model`, `owner` or `run`.
+            which: `since`, `until`, `agent`, `session`, `model` and `owner` of the runs to count.
+
+        Raises:
+            InvalidInputError: If there is no such way to count, or a time has no time zone.
+        """
+        if by not in tuple(By):
+            raise InvalidInputError(f"Usage is counted by {', '.join(By)}, not by {by!r}.")
+        return await self.sessions.usage(By(by), **which)
 
     def _model_for(self, spec: Spec, requested: str | Model | None) -> tuple[str, Model]:
         if isinstance(requested, Model):

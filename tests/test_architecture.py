@@ -20,7 +20,7 @@ LAYERS = {
     ),
     "orchestrator": (
         ("errors", "ids", "settings", "roots", "models", "spec_source", "lifecycle", "offline"),
-        ("responses",),
+        ("responses", "totals"),
         ("events", "specs", "session", "state"),
         ("catalogue", "store", "history"),
         ("connections", "compaction"),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import agents, changes, db, forks, models, run, sessions
+from orchestrator.cli import agents, changes, db, forks, models, run, sessions, usage
 
 
 def _print_version(wanted: bool) -> None:
@@ -49,6 +49,7 @@ app.command("ask")(run.ask)
 app.command("changes")(changes.changes)
 app.command("diff")(changes.diff)
 app.command("undo")(changes.undo)
+app.command("usage")(usage.usage)
 app.command("models")(models.models)
 app.add_typer(agents.app, name="agents")
 sessions.app.command("fork")(forks.fork)

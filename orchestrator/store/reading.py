@@ -23,7 +23,9 @@ from orchestrator.store.listing import Query, list_sessions
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import load_events
 from orchestrator.store.tables import RUN, RunRow, SessionRow
+from orchestrator.store.totals import totals
 from orchestrator.store.window import load_messages
+from orchestrator.totals import By, Total, UsageFilters
 
 T = TypeVar("T")
 
@@ -97,6 +99,22 @@ class Reading:
             NotFoundError: If there is no such session.
         """
         return await self._access.read(lambda db: state_of(db, session_id, self._owner))
+
+    async def usage(self, by: By = By.DAY, **which: Unpack[UsageFilters]) -> tuple[Total, ...]:
+        """Return what runs have used together; what was deleted is not counted.
+
+        Days come in their order; anything else with what cost most first, then what used most.
+
+        Args:
+            by: What is counted together.
+            which: Which runs; see `UsageFilters`.
+
+        Raises:
+            InvalidInputError: If a time has no time zone.
+        """
+        if self._owner is not None:
+            which["owner"] = self._owner
+        return await self._access.read(lambda db: totals(db, by, which))
 
     async def look(self, session_id: str, work: Callable[[Connection, SessionRow], T]) -> T:
         """Return what `work` finds of a session, all of it at one moment.

@@ -183,6 +183,7 @@ def _run() -> sa.Table:
         sa.ForeignKeyConstraint(["parent_pk"], ["run.pk"], name="fk_run_parent_pk"),
     )
     _index_where_set("run", "parent_pk")
+    op.create_index("ix_run_started_at", "run", ["started_at"])
     if op.get_context().dialect.name == "postgresql":
         running = sa.text("status = 'running'")
         op.create_index("ix_run_running", "run", ["pk"], postgresql_where=running)
