@@ -1,8 +1,8 @@
 """Compactions on record: what a model is given instead of a conversation's older part.
 
 A compaction is a row among the messages, with a number of its own; the messages that it stands for
-stay. A session points to its last one, and each names the one before it, so that what was given at
-any point of the conversation can be found again, in a fork too.
+stay. A session points to its last one; what was given at any point of the past, where a fork may
+begin, is found by the last one before that point.
 """
 
 import json
@@ -42,7 +42,6 @@ def write_compaction(tx: Transaction, run: ClaimedRun, compacted: Compacted) -> 
     this = {"session": run.session_pk}
     body = {
         "upto": compacted.upto,
-        "before": tx.connection.execute(_WINDOW, this).scalar_one(),
         "given": ModelMessagesTypeAdapter.dump_python(list(compacted.given), mode="json"),
         "usage": compacted.usage.model_dump(mode="json", exclude_defaults=True),
     }
@@ -78,24 +77,21 @@ def load_window(
     after = 0
     if window_seq:
         body = _body_at(db, session_id, path, window_seq)
-        given, after = _given(body, session_id, window_seq), body["upto"]
+        given, after = body["given"], body["upto"]
     rows = [row for row in stored_messages(db, path, after=after) if row.kind != COMPACTION]
     messages = read_messages(rows, elsewhere_of(db, session_id, rows))
     numbers = [row.seq for row in rows]
     return ModelWindow(given, list(zip(numbers, messages, strict=True)))
 
 
-def window_at(db: Connection, session_id: str, session_pk: int, seq: int) -> int:
-    """Return the compaction with which a model's history began at a message of the past, or 0.
-
-    Raises:
-        HistoryUnreadableError: If a compaction cannot be read.
-    """
-    window: int = db.execute(_WINDOW, {"session": session_pk}).scalar_one()
-    path = path_to(db, session_pk, max(window, seq))
-    while window > seq:
-        window = _body_at(db, session_id, path, window)["before"]
-    return window
+def window_at(db: Connection, session_pk: int, seq: int) -> int:
+    """Return the compaction with which a model's history begins at a message, or 0."""
+    for stretch in reversed(path_to(db, session_pk, seq)):
+        bounds = {"after": stretch.after, "upto": stretch.upto}
+        found = db.execute(_LAST, {"session": stretch.session_pk, **bounds}).scalars().first()
+        if found is not None:
+            return int(found)
+    return 0
 
 
 def used_for_compaction(db: Connection, session_pk: int, run_pk: int) -> Usage:
@@ -105,27 +101,17 @@ def used_for_compaction(db: Connection, session_pk: int, run_pk: int) -> Usage:
 
 
 def _body_at(db: Connection, session_id: str, path: Sequence[Stretch], seq: int) -> dict[str, Any]:
-    for stretch in path:
-        if stretch.after < seq <= stretch.upto:
-            this = {"session": stretch.session_pk, "seq": seq}
-            text = db.execute(_BODY, this).scalar_one_or_none()
-            try:
-                body: dict[str, Any] = json.loads(text or "")
-                body["upto"] + body["before"]  # numbers, or it is none
-            except (ValueError, LookupError, TypeError) as error:
-                raise HistoryUnreadableError(session_id, seq, what="Compaction") from error
-            return body
-    raise HistoryUnreadableError(session_id, seq, what="Compaction")
-
-
-def _given(body: dict[str, Any], session_id: str, seq: int) -> list[ModelMessage]:
+    (stretch,) = (one for one in path if one.after < seq <= one.upto)
+    text = db.execute(_BODY, {"session": stretch.session_pk, "seq": seq}).scalar_one_or_none()
     try:
-        return messages_of(as_json(body["given"]))
-    except (ValueError, LookupError) as error:
+        body: dict[str, Any] = json.loads(text or "")
+        body["given"] = messages_of(as_json(body["given"]))
+        body["upto"] += 0  # a number, or it is none
+    except (ValueError, LookupError, TypeError) as error:
         raise HistoryUnreadableError(session_id, seq, what="Compaction") from error
+    return body
 
 
-_WINDOW = select(SESSION.c.window_seq).where(SESSION.c.pk == bindparam("session"))
 _MOVE_WINDOW = (
     update(SESSION).where(SESSION.c.pk == bindparam("session")).values(window_seq=bindparam("to"))
 )
@@ -133,6 +119,17 @@ _BODY = select(MESSAGE.c.body).where(
     MESSAGE.c.session_pk == bindparam("session"),
     MESSAGE.c.seq == bindparam("seq"),
     MESSAGE.c.kind == COMPACTION,
+)
+_LAST = (
+    select(MESSAGE.c.seq)
+    .where(
+        MESSAGE.c.session_pk == bindparam("session"),
+        MESSAGE.c.seq > bindparam("after"),
+        MESSAGE.c.seq <= bindparam("upto"),
+        MESSAGE.c.kind == COMPACTION,
+    )
+    .order_by(MESSAGE.c.seq.desc())
+    .limit(1)
 )
 _LAST_OF_RUN = (
     select(MESSAGE.c.body)

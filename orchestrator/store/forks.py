@@ -87,7 +87,7 @@ def _readable_window(db: Connection, session: SessionRow, at: int) -> int:
     """
     assert session.pk is not None, "it was read"
     try:
-        window_seq = window_at(db, session.id, session.pk, at)
+        window_seq = window_at(db, session.pk, at)
         load_window(db, session.id, session.pk, upto=at, window_seq=window_seq)
     except HistoryUnreadableError as error:
         if error.what != "Compaction":

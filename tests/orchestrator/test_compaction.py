@@ -73,10 +73,10 @@ def big_file(project: Path) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return where a record of the test's own can be made."""
+    """Return where a record of the test's own is."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("postgres_record_url")
     return url
 
 
@@ -386,10 +386,10 @@ async def test_what_was_given_at_any_point_of_the_past_can_be_found(yard: Orches
 
     def look(db: Connection, session: SessionRow) -> None:
         for before, this in pairwise([0, *(event.message for event in told)]):
-            assert window_at(db, session.id, session.pk or 0, this - 1) == before
-            assert window_at(db, session.id, session.pk or 0, this) == this
+            assert window_at(db, session.pk or 0, this - 1) == before
+            assert window_at(db, session.pk or 0, this) == this
         for upto in range(session.last_message_seq + 1):
-            begin = window_at(db, session.id, session.pk or 0, upto)
+            begin = window_at(db, session.pk or 0, upto)
             window = load_window(db, session.id, session.pk or 0, upto=upto, window_seq=begin)
             prompt = ModelRequest(parts=[UserPromptPart("on")])
             assert_valid(repair_messages([*window.messages, prompt]))
