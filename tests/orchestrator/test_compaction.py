@@ -24,6 +24,7 @@ from pydantic_ai.profiles import ModelProfile
 from sqlalchemy import Connection
 
 from orchestrator.bootstrap import Orchestrator
+from orchestrator.cli.progress import describe
 from orchestrator.compaction.capability import Compaction
 from orchestrator.errors import (
     HistoryUnreadableError,
@@ -32,7 +33,7 @@ from orchestrator.errors import (
     RunCancelledError,
     SpecError,
 )
-from orchestrator.events import HistoryCompacted, RunEnded
+from orchestrator.events import AgentMessage, HistoryCompacted, RunEnded, TextDelta
 from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
 from orchestrator.store.claimed import RunDraft
@@ -118,6 +119,22 @@ async def test_long_session_goes_on_in_a_small_window(yard: Orchestrator, *, say
     assert len(told) >= 3
     assert summaries_in(small.given[-1]) == [f"Summary {len(told)}."]
     assert max(map(tokens, small.given)) <= WINDOW
+
+
+async def test_who_follows_is_told_of_a_compaction_and_not_shown_its_summary(
+    yard: Orchestrator,
+) -> None:
+    """It is for the model; the agent has not said it."""
+    session_id = await turns(yard, Small(WINDOW), 3)
+
+    events = [recorded.event for recorded in await record_of(yard, session_id)]
+    (told,) = (event for event in events if isinstance(event, HistoryCompacted))
+    line = describe(told)
+    assert line is not None
+    assert line.plain == f"✂ messages 1-{told.upto} are a summary from here on"
+    assert "Summary 1." not in str(events)
+    texts = [event for event in events if isinstance(event, AgentMessage | TextDelta)]
+    assert len(texts) == 3
 
 
 async def test_record_keeps_every_message_word_for_word(yard: Orchestrator) -> None:
