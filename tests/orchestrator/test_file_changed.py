@@ -205,7 +205,7 @@ async def test_another_server_or_tool_cannot_say_that_files_were_changed(
 ) -> None:
     """Not even in the moment in which the workspace's own call is under way."""
     draft = RunDraft(agent="a", spec_sha256="0" * 64, model="m", prompt="go", inputs={}, root="/r")
-    (workspace, _) = capabilities_at(InProcessConnection(project))
+    (workspace, *_) = capabilities_at(InProcessConnection(project))
     assert issubclass(workspace, WorkspaceTools)
     model = playing([("weather", "{}"), write("a.md"), ("joke", "{}"), ("weather", "{}")], "Done.")
 
@@ -237,7 +237,7 @@ async def test_in_plain_pydantic_ai_the_changes_are_metadata_that_no_model_is_se
         return ModelResponse(parts=[TextPart("Done.")])
 
     place: WorkspaceConnection = connect(project)
-    (workspace, _) = capabilities_at(place)
+    (workspace, *_) = capabilities_at(place)
     assert issubclass(workspace, WorkspaceTools)
     tools = workspace(tools=["write_file"], read=["**"], write=["**"])
     await Agent(FunctionModel(answer), capabilities=[tools]).run("go")
