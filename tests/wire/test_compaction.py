@@ -30,11 +30,15 @@ def add(a: int, b: int) -> str:
 
 
 class Provider:
-    """Calls a tool again and again, until it has been asked for a summary and then thrice more."""
+    """Calls a tool in each answer but the last, and counts more tokens each time.
 
-    def __init__(self, summary: Answer, full: Answer | None = None) -> None:
+    With the fifth request its window is nearly full; or it says then, by `full`, that it is.
+    """
+
+    def __init__(self, summary: Answer, full: Answer | None = None, last: int = 9) -> None:
         self.summary = summary
         self.full = full
+        self.last = last
         self.for_summary: list[Received] = []
         self.others: list[Received] = []
 
@@ -46,7 +50,7 @@ class Provider:
         number = len(self.others)
         if self.full is not None and number == 5:
             return self.full
-        if number == 9:
+        if number == self.last:
             return turn(Say("All of it."))
         used = 1000 if self.for_summary or self.full is not None else 20_000 * number
         call = Call("add", {"a": number, "b": number})
@@ -106,10 +110,10 @@ async def test_summary_that_is_not_whole_is_not_taken(
     served: Served, build: Build, summary: Answer
 ) -> None:
     """Half a summary would be all that is left of a conversation."""
-    provider = Provider(summary)
+    provider = Provider(summary, last=5)
     served.play(provider)
-    provider.full = Say("I could go on.")
 
-    assert await run(build(served.base_url))
+    assert await run(build(served.base_url)) == "All of it."
 
-    assert len(provider.others[-1].tool_results) == len(provider.others) - 1
+    assert provider.for_summary
+    assert len(provider.others[-1].tool_results) == 4
