@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
@@ -22,6 +23,9 @@ from orchestrator.history.history import History
 from orchestrator.history.recorded import RecordedCall, Undo, Which
 from orchestrator.lifecycle import WhenBusy
 from orchestrator.models import choose_model
+from orchestrator.replay.asking import Comparison
+from orchestrator.replay.replaying import Replay
+from orchestrator.replay.replays import Replays
 from orchestrator.roots import resolve_root
 from orchestrator.runner import RunHandle, Runner, RunRequest, RunResult
 from orchestrator.session import Session
@@ -73,6 +77,7 @@ class Orchestrator:
     _connection: WorkspaceConnection
     _runner: Runner
     _turns: Turns
+    _replays: Replays
 
     @classmethod
     @asynccontextmanager
@@ -100,15 +105,33 @@ class Orchestrator:
         settings = settings or load_settings()
         specs = None if specs is None else Path(specs)
         place = resolve_root(root)
-        connection = connect(place, _own_paths(place, settings, specs), settings.state_dir)
+        own = _own_places(place, settings, specs)
+        denied = tuple(_as_glob(path, place) for path in own)
+        connection = connect(place, denied, settings.state_dir)
         history = History(place, settings.state_dir)
         async with open_store(settings.effective_database_url) as store:
             runner = Runner(store)
-            turns = Turns(runner)
             catalogue = open_catalogue(settings, specs)
+            replays = Replays(
+                root=place,
+                agents=catalogue,
+                sessions=store.sessions,
+                build=partial(build_agent, model_timeout_s=settings.model_timeout_s),
+                connection=connection,
+                connect=lambda root, state_dir: connect(root, denied, state_dir),
+                leave_out=own,
+            )
             try:
                 yield cls(
-                    place, catalogue, store.sessions, history, settings, connection, runner, turns
+                    place,
+                    catalogue,
+                    store.sessions,
+                    history,
+                    settings,
+                    connection,
+                    runner,
+                    Turns(runner),
+                    replays,
                 )
             finally:
                 with anyio.CancelScope(shield=True):
@@ -193,6 +216,41 @@ class Orchestrator:
         """
         return await self._runner.store.fork(session_id, at=at, title=title)
 
+    async def replay(self, run_id: str) -> Replay:
+        """Run an agent again with a run's recorded answers, in a copy of this root.
+
+        It asks no model, changes no file and leaves nothing on record. What the calls give now is
+        compared with what they gave then; the agent is that of today's spec.
+
+        Raises:
+            NotFoundError: If there is no such run, or its agent is not there any more.
+            ConflictError: If the run is under way, or has no answers on record.
+            LimitError: If the root holds too much to copy.
+        """
+        return await self._replays.on_a_copy(run_id)
+
+    async def replay_in_place(self, run_id: str) -> Replay:
+        """Do as `replay` does, in this root itself: what the run wrote is written again.
+
+        `await yard.undo(run=replay.replay_id)` takes that back.
+        """
+        return await self._replays.in_place(run_id)
+
+    async def compare(self, run_id: str, model: str | Model) -> Comparison:
+        """Ask another model wherever a run's model was asked, and make none of its calls.
+
+        That is one request for each of `(await yard.sessions.recorded_run(run_id)).steps`. They
+        have to be paid for, and are on no record.
+
+        Raises:
+            NotFoundError: If there is no such run, or its agent is not there any more.
+            ConflictError: If the run is under way, or has no answers on record.
+            ModelNotConfiguredError: If the model cannot be used.
+        """
+        spec = self.agents.get((await self.sessions.recorded_run(run_id)).agent)
+        name, other = self._model_for(spec, model)
+        return await self._replays.with_model(run_id, name, other)
+
     async def changes(self, *, limit: int = 20, **which: Unpack[Which]) -> list[RecordedCall]:
         """Return the calls that changed files in this root, the newest first."""
         return await self.history.changes(limit=limit, **which)
@@ -261,8 +319,8 @@ def _check_prompt(prompt: str) -> None:
         ) from None
 
 
-def _own_paths(root: Path, settings: Settings, specs: Path | None) -> tuple[str, ...]:
-    """Return globs for what of ours lies under the root: no agent changes record or specs."""
+def _own_places(root: Path, settings: Settings, specs: Path | None) -> list[Path]:
+    """Return what of ours lies under the root: no agent changes record or specs."""
     ours = [settings.data_dir, settings.config_dir, settings.state_dir]
     if specs is not None:
         ours.append(specs)
@@ -271,9 +329,9 @@ def _own_paths(root: Path, settings: Settings, specs: Path | None) -> tuple[str,
         ends = ("", "-journal", "-wal", "-shm", "-lock", "-holders")
         ours += [database.with_name(database.name + end) for end in ends]
     places = [path.expanduser().resolve() for path in ours]
-    below = [path.relative_to(root).as_posix() for path in places if path.is_relative_to(root)]
-    return tuple("**" if path == "." else _as_glob(path) for path in below)
+    return [path for path in places if path.is_relative_to(root)]
 
 
-def _as_glob(path: str) -> str:
-    return re.sub(r"[\[*?]", r"[\g<0>]", path)
+def _as_glob(path: Path, root: Path) -> str:
+    below = path.relative_to(root).as_posix()
+    return "**" if below == "." else re.sub(r"[\[*?]", r"[\g<0>]", below)

@@ -27,7 +27,7 @@ LAYERS = {
         ("capabilities",),
         ("agents", "chain", "recorder", "failures"),
         ("runner",),
-        ("busy",),
+        ("busy", "replay"),
         ("bootstrap",),
         ("cli",),
     ),

@@ -19,6 +19,9 @@ from orchestrator.errors import (
     UnavailableError,
 )
 
+DIFFERS = 7
+"""No error: a replay has found that something is not as it was."""
+
 EXIT_CODES: dict[type[OrchestratorError], int] = {
     InvalidInputError: 2,
     NotFoundError: 3,

@@ -41,6 +41,13 @@ def difference(changes: Iterable[Change]) -> str:
     return outgoing("".join(f"{part}\n" for part in parts))
 
 
+def text_difference(before: str, after: str) -> str:
+    """Return the unified diff of two texts, cut to some kilobytes; empty if they are the same."""
+    if not before.endswith("\n") and not after.endswith("\n"):  # which says nothing of either
+        before, after = f"{before}\n", f"{after}\n"
+    return outgoing(diff(before, after))
+
+
 def _net(changes: Iterable[Change]) -> list[_Thing]:
     things: list[_Thing] = []
     for change in changes:

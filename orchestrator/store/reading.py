@@ -22,6 +22,7 @@ from orchestrator.store.forks import Inherited, inherited
 from orchestrator.store.listing import Query, list_sessions
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import load_events
+from orchestrator.store.recorded_run import RecordedRun, given_before, recorded_run
 from orchestrator.store.tables import RUN, RunRow, SessionRow
 from orchestrator.store.totals import totals
 from orchestrator.store.window import load_messages
@@ -154,6 +155,26 @@ class Reading:
             HistoryUnreadableError: If it cannot be read.
         """
         return await self.look(session_id, inherited)
+
+    async def recorded_run(self, run_id: str) -> RecordedRun:
+        """Return a run that has ended, with its model's answers and what its calls gave.
+
+        Raises:
+            NotFoundError: If there is no such run.
+            ConflictError: If it is under way.
+            HistoryUnreadableError: If a message of it cannot be read.
+        """
+        this = (run_id, self._owner, self._liveness)
+        return await self._access.read(lambda db: recorded_run(db, *this))
+
+    async def given_before(self, session_id: str, seq: int) -> Messages:
+        """Return what a model was given before message `seq`, fit for any provider.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            HistoryUnreadableError: If a message of it cannot be read.
+        """
+        return await self.look(session_id, partial(given_before, seq=seq))
 
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = PAGE

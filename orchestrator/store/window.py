@@ -69,12 +69,17 @@ def elsewhere_of(db: Connection, session_id: str, rows: Sequence[StoredMessage])
     """Return what other rows say of these messages."""
     answered = sorted({row.run_pk for row in rows if IN_LEDGER in str(row.body)})
     blobs = sorted({row.instructions_pk for row in rows if row.instructions_pk is not None})
-    results = _all(db, _RESULTS, answered)
     return Elsewhere(
         session_id,
-        results={(pk, key): long_result(text, key, *said) for pk, key, text, *said in results},
+        results=results_of(db, answered),
         instructions=dict(_all(db, _BLOBS, blobs)),
     )
+
+
+def results_of(db: Connection, runs: Sequence[int]) -> dict[tuple[int, str], str]:
+    """Return what the ledger has of the calls of runs, by run and call: whole JSON of results."""
+    found = _all(db, _RESULTS, runs)
+    return {(pk, key): long_result(text, key, *said) for pk, key, text, *said in found}
 
 
 def _all(db: Connection, query: Select[Any], keys: Sequence[int]) -> list[Any]:

@@ -1,0 +1,1 @@
+"""A run gone through a second time: with its recorded answers, or with another model's."""

@@ -1,0 +1,107 @@
+"""The ways to go through a recorded run a second time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+from pydantic_ai.models import Model
+
+from orchestrator.agents import WorkyardAgent
+from orchestrator.catalogue import Catalogue
+from orchestrator.connections import WorkspaceConnection
+from orchestrator.errors import ConflictError
+from orchestrator.replay.asking import Asking, Comparison, Question
+from orchestrator.replay.copying import copied
+from orchestrator.replay.played import PlayedModel
+from orchestrator.replay.replaying import Performance, Replay, perform
+from orchestrator.specs import Spec
+from orchestrator.store.recorded_run import RecordedRun
+from orchestrator.store.sessions import Sessions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replays:
+    """Goes through recorded runs again, against what one root holds today.
+
+    None of it is on record: a replay is no turn of its session, and a comparison is none either.
+    """
+
+    root: Path
+    agents: Catalogue
+    sessions: Sessions
+    build: Callable[[Spec, Model, WorkspaceConnection], WorkyardAgent]
+    connection: WorkspaceConnection
+    """How agents reach the root."""
+    connect: Callable[[Path, Path], WorkspaceConnection]
+    """A copy of the root, where its changes are recorded → how agents reach it."""
+    leave_out: Sequence[Path]
+    """What of ours is below the root; no agent may have it, nor a copy."""
+
+    async def on_a_copy(self, run_id: str) -> Replay:
+        """Run the agent again with the recorded answers, in a copy of the root."""
+        recorded = await self._recorded(run_id)
+        async with copied(self.root, leave_out=self.leave_out) as copy:
+            connection = self.connect(copy.root, copy.state_dir)
+            return await self._replay(recorded, copy.root, connection)
+
+    async def in_place(self, run_id: str) -> Replay:
+        """Run the agent again with the recorded answers, in the root itself."""
+        return await self._replay(await self._recorded(run_id), self.root, self.connection)
+
+    async def with_model(self, run_id: str, name: str, model: Model) -> Comparison:
+        """Ask another model wherever the run's model was asked."""
+        recorded = await self._recorded(run_id)
+        spec, inputs = self._agent_of(recorded)
+        asking = Asking(agent=self.build(spec, model, self.connection), model=name, inputs=inputs)
+        questions = [
+            Question(
+                step=number,
+                history=await self.sessions.given_before(recorded.session_id, step.seq),
+                answer=step.answer,
+            )
+            for number, step in enumerate(recorded.steps, 1)
+        ]
+        return Comparison(
+            run_id=recorded.id,
+            agent=spec.name,
+            recorded_model=recorded.model,
+            other_model=name,
+            spec_changed=spec.sha256 != recorded.spec_sha256,
+            points=await asking.ask(questions),
+        )
+
+    async def _replay(
+        self, recorded: RecordedRun, root: Path, connection: WorkspaceConnection
+    ) -> Replay:
+        spec, inputs = self._agent_of(recorded)
+        model = PlayedModel(recorded, root)
+        performance = Performance(
+            recorded=recorded,
+            past=await self.sessions.given_before(recorded.session_id, recorded.first_message_seq),
+            agent=self.build(spec, model, connection),
+            model=model,
+            inputs=inputs,
+        )
+        calls, problem = await perform(performance)
+        return Replay(
+            run_id=recorded.id,
+            replay_id=model.run_id,
+            agent=spec.name,
+            root=str(self.root),
+            spec_changed=spec.sha256 != recorded.spec_sha256,
+            calls=calls,
+            problem=problem,
+        )
+
+    async def _recorded(self, run_id: str) -> RecordedRun:
+        recorded = await self.sessions.recorded_run(run_id)
+        if not recorded.steps:
+            raise ConflictError(
+                f"Run {run_id!r} has no answer of a model on record; there is nothing to replay."
+            )
+        return recorded
+
+    def _agent_of(self, recorded: RecordedRun) -> tuple[Spec, dict[str, JsonValue]]:
+        spec = self.agents.get(recorded.agent)
+        return spec, spec.complete_inputs(recorded.inputs)
