@@ -70,6 +70,12 @@ class PlayedModel(Model[None]):
         """The provider: this project itself."""
         return "workyard"
 
+    @property
+    def has_ended_as_then(self) -> bool:
+        """Whether all answers are given, and the recorded run came to no good end after them."""
+        recorded = self._recorded
+        return self.asked == len(recorded.steps) and recorded.status is not RunStatus.SUCCEEDED
+
     async def request(
         self,
         messages: list[ModelMessage],
@@ -83,7 +89,7 @@ class PlayedModel(Model[None]):
         """
         steps = self._recorded.steps
         if self.asked == len(steps):
-            if self._recorded.status is RunStatus.SUCCEEDED:
+            if not self.has_ended_as_then:
                 self.problem = "The agent asks its model once more than the recorded run did."
             raise RecordEndsError
         step = steps[self.asked]

@@ -101,6 +101,8 @@ async def _play(performance: Performance, witness: Witness) -> str | None:
         return model.problem
     except Exception as error:  # as in a run; what is none of ours is a bug, and raised
         known = explain(error, model.model_name)
+        if isinstance(known, LimitError) and model.has_ended_as_then:
+            return None
         if isinstance(known, LimitError | ModelUnavailableError):
             return f"The replay ended after {model.asked} answers: {known}"
         raise known or error from error

@@ -5,7 +5,6 @@ For whoever goes through it a second time; nothing is written.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any  # rows of several queries
 
 from pydantic import JsonValue
@@ -21,6 +20,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from orchestrator.errors import ConflictError, HistoryUnreadableError, NotFoundError
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.compaction import load_window, window_at
+from orchestrator.store.liveness import Liveness
 from orchestrator.store.messages import (
     COMPACTION,
     StoredMessage,
@@ -62,8 +62,10 @@ class RecordedRun:
     """Answers that came whole, in their order."""
 
 
-def recorded_run(db: Connection, run_id: str) -> RecordedRun:
-    """Return a run that has ended.
+def recorded_run(
+    db: Connection, run_id: str, owner: str | None, liveness: Liveness
+) -> RecordedRun:
+    """Return a run that has ended, of any owner if none is named.
 
     Raises:
         NotFoundError: If there is no such run.
@@ -72,9 +74,9 @@ def recorded_run(db: Connection, run_id: str) -> RecordedRun:
     """
     # An id is ASCII; what is not may be text that no database takes.
     run = db.execute(_RUN, {"this": run_id if run_id.isascii() else ""}).one_or_none()
-    if run is None:
+    if run is None or owner not in (None, run.owner):
         raise NotFoundError("run", run_id)
-    if run.status == RunStatus.RUNNING and run.lease_until > datetime.now(UTC):
+    if run.status == RunStatus.RUNNING and liveness.living(db, [run.pk]):
         raise ConflictError(f"Run {run_id!r} is under way; wait until it has ended.")
     return RecordedRun(
         id=run.id,
@@ -151,9 +153,15 @@ def _ledger(db: Connection, run: Any) -> dict[str, ToolReturnPart]:
 
 
 _RUN = (
-    select(RUN, SESSION.c.id.label("session_id"), SESSION.c.root, SESSION.c.last_message_seq)
+    select(
+        RUN,
+        SESSION.c.id.label("session_id"),
+        SESSION.c.owner,
+        SESSION.c.root,
+        SESSION.c.last_message_seq,
+    )
     .join(SESSION, SESSION.c.pk == RUN.c.session_pk)
-    .where(RUN.c.id == bindparam("this"))
+    .where(RUN.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
 )
 _NEXT = select(func.min(RUN.c.first_message_seq)).where(
     RUN.c.session_pk == bindparam("session"), RUN.c.pk > bindparam("run")

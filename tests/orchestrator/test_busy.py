@@ -4,12 +4,10 @@ import json
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
-from anyio.from_thread import start_blocking_portal
 from anyio.lowlevel import checkpoint
 
 from orchestrator.bootstrap import Orchestrator
@@ -18,10 +16,7 @@ from orchestrator.connections import InProcessConnection
 from orchestrator.errors import InvalidInputError, NotFoundError, SessionBusyError, WrongRootError
 from orchestrator.lifecycle import WhenBusy
 from orchestrator.runner import RunResult
-from orchestrator.settings import load_settings
-from orchestrator.store.store import open_store
-from tests.orchestrator.by_hand import workyard
-from tests.orchestrator.doomed import draft
+from tests.orchestrator.by_hand import held_by_another, held_by_the_dead, workyard
 from tests.orchestrator.played import playing
 from tests.orchestrator.small import prompts_in
 
@@ -50,15 +45,6 @@ async def busy_session(yard: Orchestrator) -> AsyncIterator[Busy]:
         yield busy
         busy.may_end.set()
         await handle.result()
-
-
-@asynccontextmanager
-async def held_by_another(session_id: str) -> AsyncIterator[None]:
-    """Hold a session as another process does."""
-    async with open_store(load_settings().effective_database_url) as store:
-        root = (await store.sessions.get(session_id)).root
-        await store.claim(replace(draft(session_id), root=root))
-        yield
 
 
 async def standing_in_line(turns: Turns, session_id: str, length: int) -> None:
@@ -224,8 +210,7 @@ async def test_free_session_is_taken_whatever_is_wished(
 
 async def test_session_of_a_dead_process_is_waited_for_by_nobody(yard: Orchestrator) -> None:
     first = await yard.run("repo_guide", "one", model=playing("x"))
-    async with held_by_another(first.session_id):
-        pass  # it ends as one that dies: the run is on record as running
+    held_by_the_dead()
 
     run = await yard.run(
         "repo_guide",
@@ -272,10 +257,7 @@ def test_command_line_says_what_to_do_when_a_session_is_busy(project: Path) -> N
     session_id = json.loads(workyard(*run).stdout)["session_id"]
     there = (*run, "--session", session_id)
 
-    with (
-        start_blocking_portal() as another,
-        another.wrap_async_context_manager(held_by_another(session_id)),
-    ):
+    with held_by_another():
         refused = workyard(*there)
         waited = workyard(*there, "--when-busy", "queue", "--wait", "0.01")
         forked = workyard(*there, "--when-busy", "fork")
