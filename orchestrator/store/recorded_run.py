@@ -62,9 +62,7 @@ class RecordedRun:
     """Answers that came whole, in their order."""
 
 
-def recorded_run(
-    db: Connection, run_id: str, owner: str | None, liveness: Liveness
-) -> RecordedRun:
+def recorded_run(db: Connection, run_id: str, owner: str | None, liveness: Liveness) -> RecordedRun:
     """Return a run that has ended, of any owner if none is named.
 
     Raises:
