@@ -105,7 +105,7 @@ def _show(by: By, totals: Sequence[Total], everything: Total) -> None:
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column(by, overflow="fold", no_wrap=True)
     for name in _COLUMNS:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     if not stdout.is_terminal or room < MIN_BAR:
         for cells in rows:
             table.add_row(*map(Text, cells))

@@ -46,6 +46,8 @@ def end(
         LeaseLostError: If the run does not hold its session any more.
     """
     added = replace(added, events=(*added.events, ended))
+    if tx.again and _has_ended(tx, run, run.event_seq + len(added.events)):
+        return
     if session_usage is None:
         append(tx, run, added, _LEAVE)
     else:
@@ -54,6 +56,12 @@ def end(
     place = Said(parts=parts).place_of_text(ended.output)
     values = _end_of_run(run.id, ended, datetime.now(UTC), place)
     tx.connection.execute(_END_RUN, {"this": run.pk, **values})
+
+
+def _has_ended(tx: Transaction, run: ClaimedRun, seq: int) -> bool:
+    """Say whether a run is on record as ended with this event, and by its own process."""
+    this = {"session": run.session_pk, "run": run.pk, "seq": seq}
+    return tx.connection.execute(_ENDED, this).one_or_none() is not None
 
 
 def end_by_record(tx: Transaction, session_pk: int, run_pk: int, ended: RunEnded) -> None:
@@ -182,6 +190,17 @@ _GOING_ON = select(RUN.c.pk).where(
 )
 _RUN = select(RUN.c.id, RUN.c.lease_owner, *(RUN.c[name] for name in _COUNTED)).where(
     RUN.c.pk == bindparam("this")
+)
+_ENDED = (
+    select(EVENT.c.seq)
+    .join(RUN, RUN.c.pk == EVENT.c.run_pk)
+    .where(
+        EVENT.c.session_pk == bindparam("session"),
+        EVENT.c.seq == bindparam("seq"),
+        EVENT.c.run_pk == bindparam("run"),
+        EVENT.c.type == "run_ended",
+        RUN.c.status.not_in((RunStatus.RUNNING.value, RunStatus.INTERRUPTED.value)),
+    )
 )
 _SESSION = (
     select(SESSION.c.active_run_pk, SESSION.c.last_event_seq, SESSION.c.usage)

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from orchestrator.errors import HistoryUnreadableError, InvalidInputError, NotFoundError
 from orchestrator.events import Event
-from orchestrator.ids import new_id
 from orchestrator.session import TITLE_CHARS
 from orchestrator.store.compaction import load_window, window_at
 from orchestrator.store.facts import told
@@ -133,18 +132,20 @@ def _is_settled(db: Connection, session_id: str, row: StoredMessage) -> bool:
     return is_settled(message)
 
 
-def write_fork(tx: Transaction, point: ForkPoint, title: str | None) -> str:
-    """Add a session that goes on from a point of another, and return its id.
+def write_fork(tx: Transaction, point: ForkPoint, fork_id: str, title: str | None) -> None:
+    """Add a session of this id that goes on from a point of another.
 
     Raises:
         NotFoundError: If the other one is gone.
     """
+    if tx.again and tx.connection.execute(_ORIGIN, {"this": fork_id}).one_or_none():
+        return
     origin = tx.connection.execute(_ORIGIN, {"this": point.session_id}).one_or_none()
     if origin is None:
         raise NotFoundError("session", point.session_id)
     now = datetime.now(UTC)
     fork = {
-        "id": new_id(),
+        "id": fork_id,
         "owner": origin.owner,
         "agent": origin.agent,
         "root": origin.root,
@@ -161,7 +162,6 @@ def write_fork(tx: Transaction, point: ForkPoint, title: str | None) -> str:
         "updated_at": now,
     }
     tx.connection.execute(_NEW, fork)
-    return str(fork["id"])
 
 
 def _title(of_origin: str, seq: int) -> str:

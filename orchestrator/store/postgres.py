@@ -1,13 +1,39 @@
-"""PostgreSQL, through asyncpg: the same functions over one connection at a time."""
+"""PostgreSQL, through asyncpg: the same functions over one connection at a time.
 
+A server that restarts, a connection that is cut, two transactions that get in each other's way: for
+none of them is a run lost. What could not be done is done again, for a while; work that may be on
+record already, because only the answer to its commit was lost, finds that out.
+"""
+
+import logging
+import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import anyio
 from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from orchestrator.errors import StoreUnavailableError
+
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+RETRY_S = 30.0
+"""How long a server that has answered before may be away: enough to restart it, or to fail over."""
+
+MAX_COLLISIONS = 5
+"""How often one transaction is tried when others keep getting in its way."""
+
+_COLLISIONS = frozenset({"40001", "40P01", "23505"})
+"""Serialization failure; deadlock; a row that somebody else has made at this very moment."""
+
+_AWAY = ("08", "57P", "53300")
+"""Beginnings of codes: connection lost, server stopping or starting, no connection left."""
 
 
 @dataclass
@@ -16,11 +42,51 @@ class PostgresDatabase:
 
     url: URL
     engine: AsyncEngine = field(init=False)
+    _has_answered: bool = False
 
     def __post_init__(self) -> None:
         self.engine = create_async_engine(self.url, pool_pre_ping=True)
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
-        """Run a function in one transaction and commit it."""
-        async with self.engine.begin() as connection:
-            return await connection.run_sync(work)
+        """Run a function in one transaction and commit it; it may be run again.
+
+        Raises:
+            StoreUnavailableError: If the server is away for too long.
+        """
+        away_until = time.monotonic() + RETRY_S
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with self.engine.begin() as connection:
+                    result = await connection.run_sync(work)
+            except (DBAPIError, OSError) as error:
+                if not self._may_pass(error, tries):
+                    raise
+                if time.monotonic() > away_until:
+                    raise _away(error) from error
+                if tries == 1:
+                    _log.warning("A transaction is tried again for up to %g s: %s", RETRY_S, error)
+            else:
+                self._has_answered = True
+                return result
+            # Those that got in each other's way do not come back at the same moment.
+            await anyio.sleep(min(0.01 * 2**tries, 1.0) * random.uniform(0.5, 1))
+
+    def _may_pass(self, error: DBAPIError | OSError, tries: int) -> bool:
+        """Say whether it is worth trying again."""
+        if isinstance(error, DBAPIError):
+            code = getattr(error.orig, "sqlstate", None) or ""
+            if code in _COLLISIONS:
+                return tries < MAX_COLLISIONS
+            if not (error.connection_invalidated or code.startswith(_AWAY)):
+                return False
+        # A server that was never there may have a wrong address: say so at once.
+        return self._has_answered
+
+
+def _away(error: DBAPIError | OSError) -> StoreUnavailableError:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return StoreUnavailableError(
+        f"The record cannot be written: the database has been away for {RETRY_S:g} s ({cause})."
+    )

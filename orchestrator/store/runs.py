@@ -43,6 +43,8 @@ def claim(draft: RunDraft, run_id: str, liveness: Liveness, tx: Transaction) -> 
         SessionBusyError: If another run holds the session.
         HistoryUnreadableError: If the session's past cannot be read.
     """
+    if tx.again and (claimed := _claimed(tx, draft, run_id)) is not None:
+        return claimed
     now = datetime.now(UTC)
     if draft.session_id is None:
         session = _new_session(tx.connection, draft, now)
@@ -79,6 +81,31 @@ def claim(draft: RunDraft, run_id: str, liveness: Liveness, tx: Transaction) -> 
     }
     tx.connection.execute(_TAKE, taken)
     return replace(session, run_pk=run_pk, event_seq=session.event_seq + len(events))
+
+
+def _claimed(tx: Transaction, draft: RunDraft, run_id: str) -> Claim | None:
+    """Return the claim of this very run, if it is on record."""
+    found = tx.connection.execute(_BY_RUN, {"this": run_id}).one_or_none()
+    if found is None:
+        return None
+    past = ModelWindow((), ())
+    if draft.session_id is not None:
+        past = load_window(
+            tx.connection,
+            found.id,
+            found.session_pk,
+            upto=found.last_message_seq,
+            window_seq=found.window_seq,
+        )
+    return Claim(
+        run_pk=found.run_pk,
+        session_pk=found.session_pk,
+        session_id=found.id,
+        event_seq=found.last_event_seq,
+        message_seq=found.last_message_seq,
+        usage=found.usage,
+        past=past,
+    )
 
 
 def _new_session(connection: Connection, draft: RunDraft, now: datetime) -> Claim:
@@ -185,6 +212,19 @@ _UNUSED = {
 # Statements are made once: to put one together costs more than to run it.
 _NEW_RUN = insert(RUN).returning(RUN.c.pk)
 _NEW_SESSION = insert(SESSION).returning(SESSION.c.pk)
+_BY_RUN = (
+    select(
+        RUN.c.pk.label("run_pk"),
+        RUN.c.session_pk,
+        SESSION.c.id,
+        SESSION.c.last_event_seq,
+        SESSION.c.last_message_seq,
+        SESSION.c.window_seq,
+        SESSION.c.usage,
+    )
+    .join(SESSION, SESSION.c.pk == RUN.c.session_pk)
+    .where(RUN.c.id == bindparam("this"))
+)
 _FOR_CLAIM = (
     select(
         SESSION.c.pk,

@@ -22,6 +22,7 @@ import aiosqlite
 import anyio
 import anyio.to_thread
 from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from orchestrator.errors import StoreUnavailableError
@@ -67,7 +68,7 @@ class SqliteFile:
             connect_args={"check_same_thread": False, "isolation_level": None},
         )
         _configure(self._engine, ("journal_mode=WAL", "synchronous=FULL"))
-        event.listen(self._engine, "begin", _begin("BEGIN IMMEDIATE"))
+        event.listen(self._engine, "begin", _begin_to_write)
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
         """Run a function in one transaction, on which nothing else writes, and commit it."""
@@ -128,6 +129,13 @@ def _configure(engine: Engine, pragmas: tuple[str, ...]) -> None:
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+
+def _begin_to_write(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except OperationalError as error:  # after a long wait, for whatever was to be written
+        raise StoreUnavailableError(f"The record cannot be written: {error.orig}.") from error
 
 
 def _begin(statement: str) -> Callable[[Connection], None]:

@@ -124,9 +124,9 @@ class Store:
             HistoryUnreadableError: If the messages up to there cannot be read.
         """
         point = await self.sessions.look(session_id, partial(forks.fork_point, at=at))
-        return await self.sessions.get(
-            await self._write(lambda tx: forks.write_fork(tx, point, title))
-        )
+        fork_id = new_id()
+        await self._write(lambda tx: forks.write_fork(tx, point, fork_id, title))
+        return await self.sessions.get(fork_id)
 
     @uninterrupted
     async def give_up(self, run: ClaimedRun, ended: RunEnded) -> None:

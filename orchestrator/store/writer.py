@@ -10,10 +10,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar  # Any: columns of any type
 
 import anyio
 from sqlalchemy import Connection, Table, insert
+
+from orchestrator.errors import StoreUnavailableError
 
 T = TypeVar("T")
 
@@ -26,6 +29,8 @@ class Transaction:
     """One transaction; several pieces of work may share it."""
 
     connection: Connection
+    again: bool = False
+    """Whether its work was tried before, and may be on record although nobody was told so."""
     _rows: dict[Table, list[Mapping[str, Any]]] = field(default_factory=dict)
 
     def insert(self, table: Table, row: Mapping[str, Any]) -> None:
@@ -45,7 +50,10 @@ class Transaction:
 
 Work = Callable[[Transaction], T]
 Transact = Callable[[Callable[[Connection], T]], Awaitable[T]]
-"""Runs a function in one transaction, on which nothing else writes, and commits it."""
+"""Runs a function in one transaction, on which nothing else writes, and commits it.
+
+It may run it again. It raises StoreUnavailableError if no work can be done at this time.
+"""
 
 
 @dataclass
@@ -81,25 +89,34 @@ class Writer:
                 size = min(len(self._waiting), MAX_BATCH)
                 await self._commit([self._waiting.popleft() for _ in range(size)])
 
-    async def _commit(self, batch: Sequence[tuple[Work[Any], asyncio.Future[Any]]]) -> None:
+    async def _commit(
+        self, batch: Sequence[tuple[Work[Any], asyncio.Future[Any]]], *, again: bool = False
+    ) -> None:
         try:
-            results = await self._transact(_together([work for work, _ in batch]))
+            works = [work for work, _ in batch]
+            results = await self._transact(_together(works, again=again))
+        except StoreUnavailableError as error:  # for each of them alike, after a long wait
+            for _, done in batch:
+                _tell(done, error)
+            return
         except Exception as error:
             if len(batch) == 1:
                 _tell(batch[0][1], error)
                 return
             # One of them failed and took the others with it: each for itself, then.
             for one in batch:
-                await self._commit([one])
+                await self._commit([one], again=True)
             return
         for (_, done), result in zip(batch, results, strict=True):
             if not done.done():
                 done.set_result(result)
 
 
-def _together(works: Sequence[Work[Any]]) -> Callable[[Connection], list[Any]]:
+def _together(works: Sequence[Work[Any]], *, again: bool) -> Callable[[Connection], list[Any]]:
+    tries = count(int(again))
+
     def run(connection: Connection) -> list[Any]:
-        transaction = Transaction(connection)
+        transaction = Transaction(connection, again=next(tries) > 0)
         results = [work(transaction) for work in works]
         transaction.flush()
         return results
