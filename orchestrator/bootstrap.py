@@ -53,6 +53,9 @@ class RunOptions(TypedDict, total=False):
     Pydantic AI that the caller has built."""
     session_id: str | None
     """The session to continue; none begins a new one."""
+    owner: str | None
+    """Whose session it is: another's is not found, and a new one belongs to this owner. None finds
+    everybody's, and a new one is nobody's in particular."""
     when_busy: WhenBusy
     """If another run holds that session: `reject` (the default) raises `SessionBusyError`, `queue`
     waits until it is free, `fork` runs in a fork of what was there before that run."""
@@ -160,6 +163,7 @@ class Orchestrator:
             inputs=inputs,
             root=str(self.root),
             session_id=options.get("session_id"),
+            owner=options.get("owner"),
         )
         built = build_agent(spec, model, self._connection, model_timeout_s=timeout_s)
         return await self._turns.start(
@@ -214,7 +218,7 @@ class Orchestrator:
             InvalidInputError: If no history can go on after that message; those near it are named.
             HistoryUnreadableError: If the messages up to there cannot be read.
         """
-        return await self._runner.store.fork(session_id, at=at, title=title)
+        return await self.sessions.fork(session_id, at=at, title=title)
 
     async def replay(self, run_id: str) -> Replay:
         """Run an agent again with a run's recorded answers, in a copy of this root.

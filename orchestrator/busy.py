@@ -55,7 +55,7 @@ class Turns:
         except SessionBusyError as busy:
             if when_busy == "reject":
                 raise
-            fork = await self.runner.store.fork(busy.session_id)
+            fork = await self.runner.store.sessions.fork(busy.session_id)
             draft = replace(request.draft, session_id=fork.id)
             return await self.runner.start(replace(request, draft=draft))
 

@@ -7,10 +7,35 @@ from typing import Any, TypedDict  # Any: usage as its column holds it
 
 from pydantic import JsonValue
 
+from orchestrator.errors import InvalidInputError
+
 LOCAL_OWNER = "local"
 """The owner of sessions where nobody has to say who they are: the terminal and scripts."""
 
 TITLE_CHARS = 80
+MAX_NAME_CHARS = 200
+
+
+def is_plain(text: str) -> bool:
+    """Say whether every database takes a text as it is."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def named(what: str, name: str, limit: int = MAX_NAME_CHARS) -> str:
+    """Return a name that every database takes.
+
+    Raises:
+        InvalidInputError: If it is none.
+    """
+    if not name.strip() or len(name) > limit or not is_plain(name):
+        raise InvalidInputError(
+            f"The {what} {name[:limit]!r} cannot be used: it has 1 to {limit} characters, none of "
+            "them NUL or half of a surrogate pair."
+        )
+    return name
 
 
 def title_of(text: str) -> str:

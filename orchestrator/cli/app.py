@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import agents, changes, db, forks, models, replay, run, sessions, usage
+from orchestrator.cli import agents, changes, db, models, replay, run, sessions, usage
 
 
 def _print_version(wanted: bool) -> None:
@@ -53,6 +53,5 @@ app.command("undo")(changes.undo)
 app.command("usage")(usage.usage)
 app.command("models")(models.models)
 app.add_typer(agents.app, name="agents")
-sessions.app.command("fork")(forks.fork)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(db.app, name="db")

@@ -8,6 +8,7 @@ import json
 import sys
 
 from pydantic import JsonValue
+from rich.console import Console
 from rich.text import Text
 
 from orchestrator.cli.terminal import in_words, is_terminal, one_line, printable, stderr, write
@@ -26,9 +27,15 @@ from orchestrator.events import (
 
 
 class Progress:
-    """Shows the events of one run."""
+    """Shows the events of runs.
 
-    def __init__(self, *, live: bool | None = None) -> None:
+    Args:
+        live: Write text while it comes; by default, on a terminal.
+        lines: Where all else is shown.
+    """
+
+    def __init__(self, *, live: bool | None = None, lines: Console = stderr) -> None:
+        self._lines = lines
         self._live = is_terminal(sys.stdout) if live is None else live
         self._in_text = False
         self._has_ended = False
@@ -50,7 +57,7 @@ class Progress:
         self._end_text()
         line = describe(event)
         if line is not None:
-            stderr.print(line)
+            self._lines.print(line)
 
     def answer(self, output: JsonValue) -> None:
         """Print the answer, unless it is what was written last."""

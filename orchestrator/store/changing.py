@@ -10,12 +10,12 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.errors import ExternalIdTakenError, InvalidInputError
 from orchestrator.ids import new_id
+from orchestrator.session import MAX_NAME_CHARS, is_plain, named
 from orchestrator.state import State, Values, changed, plain_json, within_limits
 from orchestrator.store.finding import find_row, lock_row
-from orchestrator.store.tables import SESSION, SessionRow, plain
+from orchestrator.store.tables import SESSION, SessionRow
 from orchestrator.store.writer import Transaction
 
-MAX_NAME_CHARS = 200
 MAX_AGENT_CHARS = 64
 
 
@@ -35,22 +35,8 @@ class SessionDraft:
         named("agent", self.agent, MAX_AGENT_CHARS)
         if self.external_id is not None:
             named("external id", self.external_id)
-        if not self.root or plain(self.root) != self.root:
+        if not self.root or not is_plain(self.root):
             raise InvalidInputError(f"The root {self.root!r} cannot be put on record.")
-
-
-def named(what: str, name: str, limit: int = MAX_NAME_CHARS) -> str:
-    """Return a name that every database takes.
-
-    Raises:
-        InvalidInputError: If it is none.
-    """
-    if not name.strip() or len(name) > limit or plain(name) != name:
-        raise InvalidInputError(
-            f"The {what} {name[:limit]!r} cannot be used: it has 1 to {limit} characters, none of "
-            "them NUL or half of a surrogate pair."
-        )
-    return name
 
 
 def create(draft: SessionDraft, tx: Transaction) -> str:

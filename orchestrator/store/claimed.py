@@ -10,6 +10,7 @@ from pydantic_ai import Conversation
 from pydantic_ai.messages import ModelMessage, ToolReturnPart
 
 from orchestrator.events import Event, Usage
+from orchestrator.session import named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,10 @@ class RunDraft:
     """None for a new session."""
     owner: str | None = None
     """Whose session it is to be; None for anybody's, and for a new one of nobody in particular."""
+
+    def __post_init__(self) -> None:
+        if self.owner is not None:
+            named("owner", self.owner)
 
 
 @dataclass(frozen=True, kw_only=True)

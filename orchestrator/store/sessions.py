@@ -7,10 +7,11 @@ from typing import Self, Unpack
 
 from pydantic import JsonValue
 
-from orchestrator.session import LOCAL_OWNER, NewSession, Session
+from orchestrator.ids import new_id
+from orchestrator.session import LOCAL_OWNER, NewSession, Session, named
 from orchestrator.state import State
-from orchestrator.store import changing
-from orchestrator.store.changing import SessionDraft, named
+from orchestrator.store import changing, forks
+from orchestrator.store.changing import SessionDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.deleting import delete_session
 from orchestrator.store.reading import Reading
@@ -92,6 +93,22 @@ class Sessions(Reading):
         """
         change = (session_id, self._owner, changes, expected_version)
         return await self._access.write(partial(changing.update_state, *change))
+
+    @uninterrupted
+    async def fork(
+        self, session_id: str, *, at: int | None = None, title: str | None = None
+    ) -> Session:
+        """Begin a session whose past is another's up to message `at`; see `forks.fork_point`.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            InvalidInputError: If no history can go on after this message.
+            HistoryUnreadableError: If the messages up to there cannot be read.
+        """
+        point = await self.look(session_id, partial(forks.fork_point, at=at))
+        fork_id = new_id()
+        await self._access.write(lambda tx: forks.write_fork(tx, point, fork_id, title))
+        return await self.get(fork_id)
 
     @uninterrupted
     async def delete(self, session_id: str) -> None:

@@ -15,8 +15,7 @@ from pydantic_ai.messages import repair_messages
 from orchestrator.errors import LeaseLostError
 from orchestrator.events import RunEnded
 from orchestrator.ids import new_id
-from orchestrator.session import Session
-from orchestrator.store import ending, forks, runs
+from orchestrator.store import ending, runs
 from orchestrator.store.access import Access
 from orchestrator.store.additions import append, moved
 from orchestrator.store.arrivals import Arrivals
@@ -111,22 +110,6 @@ class Store:
             await self._write(lambda tx: ending.end(tx, run, ended, added, session_usage))
         self._held.discard(run.pk)
         self._arrivals.announce(run.session_id)
-
-    @uninterrupted
-    async def fork(
-        self, session_id: str, *, at: int | None = None, title: str | None = None
-    ) -> Session:
-        """Begin a session whose past is another's up to message `at`; see `forks.fork_point`.
-
-        Raises:
-            NotFoundError: If there is no such session.
-            InvalidInputError: If no history can go on after this message.
-            HistoryUnreadableError: If the messages up to there cannot be read.
-        """
-        point = await self.sessions.look(session_id, partial(forks.fork_point, at=at))
-        fork_id = new_id()
-        await self._write(lambda tx: forks.write_fork(tx, point, fork_id, title))
-        return await self.sessions.get(fork_id)
 
     @uninterrupted
     async def give_up(self, run: ClaimedRun, ended: RunEnded) -> None:

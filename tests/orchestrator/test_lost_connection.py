@@ -112,7 +112,7 @@ async def test_fork_is_made_once_although_the_answer_is_lost(
     await store.end(run, DONE, session_usage=None)
     wire[0].cut_next = "after"
 
-    fork = await store.fork(run.session_id)
+    fork = await store.sessions.fork(run.session_id)
 
     assert wire[0].cuts == ["after"]
     assert {s.id for s in await store.sessions.latest()} == {fork.id, run.session_id}

@@ -156,7 +156,7 @@ async def test_fork_does_not_count_what_its_origin_has_used(store: Store) -> Non
     ]
     await store.record(origin, Additions(messages=messages))
     await store.end(origin, RunEnded(status=RunStatus.SUCCEEDED, usage=USED), session_usage=None)
-    fork = await store.fork(origin.session_id)
+    fork = await store.sessions.fork(origin.session_id)
     await ran(store, session_id=fork.id)
 
     of_fork = await store.sessions.usage(By.SESSION, session=fork.id)

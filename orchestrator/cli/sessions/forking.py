@@ -5,20 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 
-import orchestrator
 from orchestrator.cli.exits import reported
 from orchestrator.cli.progress import describe
+from orchestrator.cli.sessions.opened import SessionArgument, opened_sessions
 from orchestrator.cli.terminal import printable, stderr, stdout, write
 from orchestrator.errors import HistoryUnreadableError
 from orchestrator.events import AgentMessage
-from orchestrator.settings import load_settings
 
 if TYPE_CHECKING:
     from orchestrator.store.sessions import Sessions
 
 
 def fork(
-    session_id: Annotated[str, typer.Argument(help="The session to fork.")],
+    session_id: SessionArgument,
     at: Annotated[
         int | None,
         typer.Option(
@@ -36,8 +35,8 @@ def fork(
 
 
 async def _fork(session_id: str, at: int | None, title: str | None) -> None:
-    async with orchestrator.open_store(load_settings().effective_database_url) as store:
-        session = await store.fork(session_id, at=at, title=title)
+    async with opened_sessions() as sessions:
+        session = await sessions.fork(session_id, at=at, title=title)
     write(f"{session.id}\n")
     stderr.print(_shared(session.origin_seq or 0, session_id), markup=False)
 
