@@ -15,7 +15,7 @@ from sqlalchemy import Connection, MetaData, create_engine, insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from orchestrator.store.migrations import migrate
-from orchestrator.store.store import Store
+from orchestrator.store.sessions import Sessions
 
 HERE = Path(__file__).parent
 TABLES = ("session", "blob", "run", "message", "event", "tool_call")
@@ -69,15 +69,15 @@ def what_was_read(*, by_postgres: bool = False) -> dict[str, Any]:
     return told
 
 
-async def what_is_read(store: Store) -> dict[str, Any]:
-    """Return the same of an open store."""
+async def what_is_read(sessions: Sessions) -> dict[str, Any]:
+    """Return the same as this program reads it."""
     told = {}
-    for session in await store.sessions.latest(limit=1000):
-        messages = await store.sessions.messages(session.id)
-        row = await store.sessions.look(session.id, lambda _db, row: row)
+    for session in await sessions.latest(limit=1000):
+        messages = await sessions.messages(session.id)
+        row = await sessions.look(session.id, lambda _db, row: row)
         told[session.id] = {
             "session": row.model_dump(mode="json"),
-            "runs": [run.model_dump(mode="json") for run in await store.sessions.runs(session.id)],
+            "runs": [run.model_dump(mode="json") for run in await sessions.runs(session.id)],
             "messages": ModelMessagesTypeAdapter.dump_python(messages, mode="json"),
             "events": [
                 {
@@ -86,7 +86,7 @@ async def what_is_read(store: Store) -> dict[str, Any]:
                     "at": recorded.at.isoformat(),
                     "event": recorded.event.model_dump(mode="json"),
                 }
-                async for recorded in store.sessions.all_events(session.id)
+                async for recorded in sessions.all_events(session.id)
             ],
         }
     return told
@@ -112,14 +112,8 @@ def _mark(refused: re.Match[str]) -> str:
 OF_ONE_SCHEMA = {
     *("pk", "session_pk", "parent_pk", "origin_pk", "origin_seq", "active_run_pk"),
     *("session_id", "parent_run_id", "head_message_id", "active_run_id"),
-    *(
-        "state_version",
-        "deleted_at",
-        "window_seq",
-        "output_seq",
-        "output_part",
-        "first_message_seq",
-    ),
+    *("state_version", "deleted_at", "window_seq", "cancel_asked_at"),
+    *("output_seq", "output_part", "first_message_seq"),
 }
 
 

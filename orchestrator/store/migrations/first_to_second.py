@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
+from pathlib import Path
 from typing import Any  # what rows and JSON hold
 
 import sqlalchemy as sa
@@ -52,6 +53,8 @@ class Move:
         if self._is_postgres:
             for name in ("blob", "session", "run"):
                 self._advance_sequence(name)
+        else:
+            self._leave_signs()
 
     def _blob_rows(self) -> Iterator[Row]:
         for pk, row in enumerate(self._read(sa.select(self.first["blob"])), 1):
@@ -174,6 +177,18 @@ class Move:
             for row in self._read(query):
                 points_on = second.update().where(second.c.id == row["id"])
                 self.connection.execute(points_on.values({new: self._runs[row[column]]}))
+
+    def _leave_signs(self) -> None:
+        """Leave the files by which the runs of the dead are found, for those that were under way.
+
+        No process of an older program goes on with one: these tables are strange to it.
+        """
+        run = self.first["run"]
+        held = sa.select(run.c.lease_owner).where(run.c.status == "running").distinct()
+        directory = Path(f"{self.connection.engine.url.database}-holders")
+        for holder in self.connection.execute(held).scalars():
+            directory.mkdir(mode=0o700, exist_ok=True)
+            (directory / Path(holder).name).touch(mode=0o600)
 
     def _read(self, query: sa.Select[Any]) -> Iterator[Row]:
         """Yield rows with the times as the second schema has them."""
