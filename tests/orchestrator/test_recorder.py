@@ -112,7 +112,7 @@ async def test_events_of_a_write_that_failed_are_written_with_the_next(
     recorder._note(AgentMessage(content="kept"))
 
     with monkeypatch.context() as broken:
-        broken.setattr(store, "_writer", None)
+        broken.setattr(store, "_access", None)
         with pytest.raises(AttributeError):
             await recorder.flush()
     await recorder.flush()

@@ -24,8 +24,8 @@ def moment(text: str) -> datetime:
 
     What has no time zone is local time.
 
-    >>> moment("2026-11-23T01:42:32+01:00").isoformat()
-    '2026-11-23T01:42:32+01:00'
+    >>> moment("2026-11-23T01:42:32+01:00").astimezone(UTC).isoformat()
+    '2026-11-23T00:42:32+00:00'
     """
     if match := re.fullmatch(r"(\d{1,4})(min|h|d|w)", text):
         return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
