@@ -68,7 +68,8 @@ def changed(
     if expected_version is not None and expected_version != state.version:
         raise StateConflictError(session_id, expected=expected_version, actual=state.version)
     values = _merged(state.values, plain_json(changes))
-    if values == state.values:
+    # As JSON: to Python, 1 and true are the same.
+    if json.dumps(values, sort_keys=True) == json.dumps(state.values, sort_keys=True):
         return state
     return State(within_limits(values), state.version + 1)
 

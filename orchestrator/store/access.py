@@ -1,16 +1,16 @@
 """Reading and writing, with what the drivers raise in our words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from json import JSONDecodeError
-from typing import TypeVar
+from typing import Any, TypeVar  # Any: what is read
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, NoResultFound
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.store.writer import Work, Writer
+from orchestrator.store.writer import Transact, Work, Writer
 
 T = TypeVar("T")
 
@@ -20,6 +20,7 @@ class Access:
     """The way to the database of a record that is open."""
 
     engine: AsyncEngine
+    _read: Transact[Any]
     _writer: Writer
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -28,13 +29,9 @@ class Access:
         Raises:
             StoreUnavailableError: If the database cannot be read.
         """
-        try:
-            async with self.engine.connect() as connection:
-                return await connection.run_sync(work)
-        except (DBAPIError, OSError) as error:
-            raise StoreUnavailableError(f"The record cannot be read: {_cause(error)}.") from error
-        except JSONDecodeError as error:  # a column of JSON that is none
-            raise StoreUnavailableError(f"The record is damaged: {error}.") from error
+        with _in_our_words("read"):
+            found: T = await self._read(work)
+            return found
 
     async def write(self, work: Work[T]) -> T:
         """Do a piece of work, and return what it returns once that is committed.
@@ -42,15 +39,18 @@ class Access:
         Raises:
             StoreUnavailableError: If the database cannot be written.
         """
-        try:
+        with _in_our_words("written"):
             return await self._writer.write(work)
-        except (DBAPIError, OSError) as error:
-            raise StoreUnavailableError(
-                f"The record cannot be written: {_cause(error)}."
-            ) from error
-        except ValueError as error:  # a column of JSON that is none
-            raise StoreUnavailableError(f"The record is damaged: {error}.") from error
 
 
-def _cause(error: DBAPIError | OSError) -> BaseException | None:
-    return error.orig if isinstance(error, DBAPIError) else error
+@contextmanager
+def _in_our_words(done: str) -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise StoreUnavailableError(f"The record cannot be {done}: {cause}.") from error
+    except ValueError as error:  # a column that holds what it cannot
+        raise StoreUnavailableError(f"The record is damaged: {error}.") from error
+    except NoResultFound as error:  # a row is gone that another one names
+        raise StoreUnavailableError("The record is damaged: a row is missing in it.") from error

@@ -29,6 +29,7 @@ class SessionDraft:
     title: str = ""
     external_id: str | None = None
     state: Values = field(default_factory=dict)
+    id: str = field(default_factory=new_id)
 
     def __post_init__(self) -> None:
         named("owner", self.owner)
@@ -46,6 +47,8 @@ def create(draft: SessionDraft, tx: Transaction) -> str:
         ExternalIdTakenError: If the owner has one of this external id.
     """
     db = tx.connection
+    if tx.again and db.execute(select(SESSION.c.pk).where(SESSION.c.id == draft.id)).first():
+        return draft.id
     taken = _with_external_id(db, draft)
     if taken is None:
         try:
@@ -101,7 +104,10 @@ def update_state(
         StateConflictError: If its state has another version than was expected.
     """
     row = lock_row(tx.connection, session_id, owner)
-    state = changed(session_id, State(row.state, row.state_version), changes, expected_version)
+    now = State(row.state, row.state_version)
+    if tx.again and changed(session_id, now, changes, None) == now:
+        return now
+    state = changed(session_id, now, changes, expected_version)
     new = {"state": state.values, "state_version": state.version}
     tx.connection.execute(_changing(row).values(new))
     return state
@@ -130,9 +136,8 @@ def _with_external_id(db: Connection, draft: SessionDraft) -> str | None:
 
 def _made(db: Connection, draft: SessionDraft) -> str:
     now = datetime.now(UTC)
-    session_id = new_id()
     row = SessionRow(
-        id=session_id,
+        id=draft.id,
         owner=draft.owner,
         external_id=draft.external_id,
         agent=draft.agent,
@@ -143,4 +148,4 @@ def _made(db: Connection, draft: SessionDraft) -> str:
         updated_at=now,
     )
     db.execute(insert(SESSION), row.model_dump(exclude={"pk"}))
-    return session_id
+    return draft.id

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any  # what a transaction returns
 
@@ -17,7 +18,7 @@ from orchestrator.store import schema
 from orchestrator.store.liveness import Leases, Liveness, LockedFiles
 from orchestrator.store.postgres import PostgresDatabase
 from orchestrator.store.schema import Revisions
-from orchestrator.store.sqlite import SqliteFile, reading_engine
+from orchestrator.store.sqlite import SqliteFile, read_by, reading_engine
 from orchestrator.store.writer import Transact, Writer, open_writer
 
 
@@ -26,6 +27,7 @@ class Database:
     """Where the record is, open."""
 
     reading: AsyncEngine
+    read: Transact[Any]
     writer: Writer
     liveness: Liveness
 
@@ -43,7 +45,7 @@ async def open_database(url: str) -> AsyncGenerator[Database]:
         with _reported():
             await connected.transact(schema.prepare)
         async with open_writer(connected.transact) as writer:
-            yield Database(connected.reading, writer, connected.liveness)
+            yield Database(connected.reading, connected.read, writer, connected.liveness)
 
 
 async def upgrade_database(url: str) -> Revisions:
@@ -71,8 +73,8 @@ async def database_revisions(url: str) -> Revisions:
         return Revisions(None)
     async with _connected(url) as connected:
         with _reported():
-            async with connected.reading.connect() as connection:
-                return await connection.run_sync(schema.revisions)
+            found: Revisions = await connected.read(schema.revisions)
+            return found
 
 
 def database_address(url: str) -> str:
@@ -108,6 +110,7 @@ class _Connected:
     """A database that may not have the tables of this program yet."""
 
     reading: AsyncEngine
+    read: Transact[Any]
     transact: Transact[Any]
     liveness: Liveness
 
@@ -140,7 +143,7 @@ async def _sqlite(url: str) -> AsyncGenerator[_Connected]:
     reading = reading_engine(file)
     liveness = LockedFiles(file.with_name(file.name + "-holders"))
     try:
-        yield _Connected(reading, written.transact, liveness)
+        yield _Connected(reading, partial(read_by, reading), written.transact, liveness)
     finally:
         with anyio.CancelScope(shield=True):
             await reading.dispose()
@@ -159,7 +162,7 @@ async def _postgres(url: URL) -> AsyncGenerator[_Connected]:
             "PostgreSQL needs its driver; install it with `pip install 'workyard[postgres]'`."
         ) from None
     try:
-        yield _Connected(opened.engine, opened.transact, Leases())
+        yield _Connected(opened.engine, opened.read, opened.transact, Leases())
     finally:
         with anyio.CancelScope(shield=True):
             await opened.engine.dispose()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, exists, func, select, update
 
-from orchestrator.errors import SessionBusyError
+from orchestrator.errors import NotFoundError, SessionBusyError
 from orchestrator.lifecycle import RunStatus, next_status
 from orchestrator.store.finding import lock_row
 from orchestrator.store.liveness import Liveness
@@ -37,7 +37,12 @@ def delete_session(session_id: str, owner: str | None, liveness: Liveness, tx: T
     """
     tx.flush()
     db = tx.connection
-    session = lock_row(db, session_id, owner)
+    try:
+        session = lock_row(db, session_id, owner)
+    except NotFoundError:
+        if tx.again:  # it is done
+            return
+        raise
     _end_the_dead(db, session, liveness)
     db.execute(delete(EVENT).where(EVENT.c.session_pk == session.pk))
     emptied: dict[str, object] = {

@@ -9,17 +9,19 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import anyio
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from orchestrator.errors import StoreUnavailableError
 
 T = TypeVar("T")
+_Connecting = AbstractAsyncContextManager[AsyncConnection]
 
 _log = logging.getLogger(__name__)
 
@@ -53,12 +55,21 @@ class PostgresDatabase:
         Raises:
             StoreUnavailableError: If the server is away for too long.
         """
+        return await self._persistently(self.engine.begin, work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what a function reads; it may be run again. Raises as `transact` does."""
+        return await self._persistently(self.engine.connect, work)
+
+    async def _persistently(
+        self, connect: Callable[[], _Connecting], work: Callable[[Connection], T]
+    ) -> T:
         away_until = time.monotonic() + RETRY_S
         tries = 0
         while True:
             tries += 1
             try:
-                async with self.engine.begin() as connection:
+                async with connect() as connection:
                     result = await connection.run_sync(work)
             except (DBAPIError, OSError) as error:
                 if not self._may_pass(error, tries):
@@ -88,5 +99,5 @@ class PostgresDatabase:
 def _away(error: DBAPIError | OSError) -> StoreUnavailableError:
     cause = error.orig if isinstance(error, DBAPIError) else error
     return StoreUnavailableError(
-        f"The record cannot be written: the database has been away for {RETRY_S:g} s ({cause})."
+        f"The record cannot be reached: the database has been away for {RETRY_S:g} s ({cause})."
     )

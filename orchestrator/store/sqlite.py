@@ -48,6 +48,12 @@ def reading_engine(file: Path) -> AsyncEngine:
     return engine
 
 
+async def read_by(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    """Return what a function reads; it sees one state of the file."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(work)
+
+
 @dataclass
 class SqliteFile:
     """A database file, as it is written to: in a thread, under the lock, in one transaction."""

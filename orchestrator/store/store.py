@@ -165,7 +165,7 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
     """
     async with open_database(url) as database:
         arrivals, liveness = Arrivals(), database.liveness
-        access = Access(database.reading, database.writer)
+        access = Access(database.reading, database.read, database.writer)
         store = Store(Sessions(access, arrivals, liveness), access, arrivals, liveness)
         await store.interrupt_orphans()
         try:

@@ -57,10 +57,17 @@ class Moment(TypeDecorator[datetime]):
         return (value - _EPOCH) // _MICROSECOND
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Read either form."""
+        """Read either form.
+
+        Raises:
+            ValueError: If it is none.
+        """
         if value is None or isinstance(value, datetime):
             return value
-        return _EPOCH + timedelta(microseconds=value)
+        try:
+            return _EPOCH + timedelta(microseconds=value)
+        except (TypeError, OverflowError):
+            raise ValueError(f"{value!r} is no time") from None
 
 
 class Money(TypeDecorator[Decimal]):
@@ -85,10 +92,16 @@ class Money(TypeDecorator[Decimal]):
         return int((value * self.places).to_integral_value())
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """Read either form, without zeros at the end."""
+        """Read either form, without zeros at the end.
+
+        Raises:
+            ValueError: If it is none.
+        """
         if value is None:
             return None
-        dollars = Decimal(value) if dialect.name == "postgresql" else Decimal(value) / self.places
+        if not isinstance(value, int | Decimal):
+            raise ValueError(f"{value!r} is no amount")
+        dollars = value if isinstance(value, Decimal) else Decimal(value) / self.places
         return (
             dollars.quantize(Decimal(1))
             if dollars == dollars.to_integral()

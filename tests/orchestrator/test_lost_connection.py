@@ -125,6 +125,26 @@ STOPS = [
 ]
 
 
+async def test_what_users_do_is_done_once_although_the_answer_is_lost(
+    store: Store, wire: tuple[Wire, str]
+) -> None:
+    laid, sessions = wire[0], store.sessions
+
+    laid.cut_next = "after"
+    made = await sessions.create("a", "/r", external_id="x")
+    laid.cut_next = "after"
+    state = await sessions.update_state(made.id, {"k": 1}, expected_version=0)
+    laid.cut_next = "after"
+    await sessions.rename(made.id, "Till")
+    assert [(s.id, s.title) for s in await sessions.latest()] == [(made.id, "Till")]
+    laid.cut_next = "after"
+    await sessions.delete(made.id)
+
+    assert laid.cuts == ["after"] * 4
+    assert (state.values, state.version) == ({"k": 1}, 1)
+    assert await sessions.latest() == []
+
+
 @pytest.mark.parametrize("how", STOPS, ids=lambda how: how.name)
 async def test_run_goes_on_when_postgres_is_restarted_under_it(
     project: Path, own_postgres: Server, how: Signals, caplog: pytest.LogCaptureFixture
@@ -171,6 +191,8 @@ async def test_server_that_is_away_for_long_is_an_error_for_all_who_wait_at_once
     await upgrade_database(url)
     async with open_store(url) as store:
         own_postgres.stop()
+        with pytest.raises(StoreUnavailableError, match=r"has been away for 0\.5 s"):
+            await store.sessions.latest()
         began = time.monotonic()
         claims = [asyncio.create_task(store.claim(DRAFT)) for _ in range(50)]
         errors = await asyncio.gather(*claims, return_exceptions=True)

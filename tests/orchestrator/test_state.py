@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from orchestrator.errors import InvalidInputError, LimitError, StateConflictError
-from orchestrator.state import MAX_BYTES
+from orchestrator.state import MAX_BYTES, State, changed
 from orchestrator.store.store import Store, open_store
 from tests.orchestrator.turns import turn
 
@@ -75,3 +75,13 @@ async def test_state_has_a_size(store: Store) -> None:
 
     assert (caught.value.limit, caught.value.unit) == (MAX_BYTES, "bytes")
     await store.sessions.update_state(session_id, {"a": "x" * (MAX_BYTES - 20)})
+
+
+def test_true_in_place_of_1_is_a_change() -> None:
+    """To Python they are equal."""
+    before = State({"a": 1}, version=1)
+
+    after = changed("s", before, {"a": True}, None)
+
+    assert (after.values["a"], after.version) == (True, 2)
+    assert after.values["a"] is True
