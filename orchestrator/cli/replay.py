@@ -182,4 +182,7 @@ def _cell(answer: "Answer") -> str:
     lines = [call.plain for call in calls if call is not None]
     if answer.text:
         lines.append(one_line(answer.text, SHOWN_TEXT))
-    return "\n".join([*lines, f"({in_words(answer.usage)})"])
+    usage = answer.usage
+    cost = "cost unknown" if usage.cost is None else f"${usage.cost:.4f}"
+    lines.append(f"({usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {cost})")
+    return "\n".join(lines)
