@@ -413,7 +413,8 @@ async def test_usage_of_a_run_that_died_has_its_summaries(tmp_path: Path) -> Non
 async def test_history_that_another_capability_rewrites_is_recorded_as_it_was_given(
     record_url: str,
 ) -> None:
-    """Whoever puts something else in its place: the record keeps both."""
+    """Whoever puts something else in its place: the record has both before the model is asked."""
+    asked_with: list[int] = []
 
     class Forget(AbstractCapability[Any]):
         async def before_model_request(
@@ -423,8 +424,12 @@ async def test_history_that_another_capability_rewrites_is_recorded_as_it_was_gi
                 ctx.messages[:] = ctx.messages[-3:]
             return replace(request_context, messages=list(ctx.messages))
 
-    small = Small(WINDOW, rounds=0)
-    agent = Agent(small.model())
+    async def answer(messages: list[ModelMessage], info: AgentInfo) -> Chunks:
+        events = [recorded.event async for recorded in store.sessions.all_events(run.session_id)]
+        asked_with.append(sum(isinstance(event, HistoryCompacted) for event in events))
+        yield "ok"
+
+    agent = Agent(FunctionModel(stream_function=answer))
     async with open_store(record_url) as store:
         draft = DRAFT
         for prompt in ("one", "two", "three", "four"):
@@ -449,6 +454,7 @@ async def test_history_that_another_capability_rewrites_is_recorded_as_it_was_gi
         ("rewritten", 2, 3),
         ("rewritten", 4, 3),
     ]
+    assert asked_with == [0, 0, 1, 2]
 
 
 async def test_compaction_and_messages_of_one_write_have_their_numbers(record_url: str) -> None:
