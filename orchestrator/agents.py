@@ -26,6 +26,7 @@ from orchestrator.models import OFFLINE
 from orchestrator.offline import OfflineModel
 from orchestrator.spec_source import Place
 from orchestrator.specs import Spec
+from orchestrator.state import States
 
 WorkyardAgent = Agent[Any, JsonValue]
 CapabilityTypes = Sequence[type[AbstractCapability[Any]]]
@@ -51,14 +52,27 @@ def build_model(name: str) -> Model:
 
 
 def build_agent(
-    spec: Spec, model: Model, connection: WorkspaceConnection, *, model_timeout_s: float
+    spec: Spec,
+    model: Model,
+    connection: WorkspaceConnection,
+    *,
+    model_timeout_s: float,
+    states: States | None = None,
 ) -> WorkyardAgent:
     """Return the agent that a spec describes.
+
+    Args:
+        spec: The spec.
+        model: What it runs on.
+        connection: Where its workspace is.
+        model_timeout_s: How long a request to the model may go without an answer.
+        states: Where its session's state is; a state that nobody else sees when there is none.
 
     Raises:
         SpecError: If a capability is unknown or its arguments do not fit.
     """
-    return _build(spec, model, capabilities_at(connection), model_timeout_s=model_timeout_s)
+    types = capabilities_at(connection, states)
+    return _build(spec, model, types, model_timeout_s=model_timeout_s)
 
 
 def check_spec(spec: Spec) -> None:

@@ -165,7 +165,9 @@ class Orchestrator:
             session_id=options.get("session_id"),
             owner=options.get("owner"),
         )
-        built = build_agent(spec, model, self._connection, model_timeout_s=timeout_s)
+        built = build_agent(
+            spec, model, self._connection, model_timeout_s=timeout_s, states=self.sessions
+        )
         return await self._turns.start(
             RunRequest(built, draft),
             when_busy=options.get("when_busy", "reject"),

@@ -31,6 +31,8 @@ from mcp_server.fence.grant import Grant
 from orchestrator.compaction.capability import Compaction
 from orchestrator.connections import MetaClient, StdioConnection, WorkspaceConnection, hearing
 from orchestrator.events import FileChanged
+from orchestrator.session_state import SessionState, session_state_in
+from orchestrator.state import States
 
 START_TIMEOUT_S = 60.0
 """A server process needs about a second; a busy machine gets a minute before it counts as dead."""
@@ -233,12 +235,15 @@ CAPABILITIES: tuple[type[AbstractCapability[Any]], ...] = (
     WorkspaceTools,
     Budget,
     Compaction,
+    SessionState,
 )
 """For `custom_capability_types=` of Pydantic AI."""
 
 
-def capabilities_at(connection: WorkspaceConnection) -> tuple[type[AbstractCapability[Any]], ...]:
-    """Return `CAPABILITIES` with the workspace at a given place."""
+def capabilities_at(
+    connection: WorkspaceConnection, states: States | None = None
+) -> tuple[type[AbstractCapability[Any]], ...]:
+    """Return `CAPABILITIES` with the workspace at a given place, and the states of a record."""
     place = connection
 
     @dataclass
@@ -249,4 +254,5 @@ def capabilities_at(connection: WorkspaceConnection) -> tuple[type[AbstractCapab
         def get_serialization_name(cls) -> str:
             return WorkspaceTools.__name__
 
-    return (Placed, Budget, Compaction)
+    kept = SessionState if states is None else session_state_in(states)
+    return (Placed, Budget, Compaction, kept)

@@ -23,7 +23,7 @@ LAYERS = {
         ("responses", "totals"),
         ("events", "specs", "session", "state"),
         ("catalogue", "store", "history"),
-        ("connections", "compaction"),
+        ("connections", "compaction", "session_state"),
         ("capabilities",),
         ("agents", "chain", "recorder", "failures"),
         ("runner",),
