@@ -78,12 +78,13 @@ def test_readme_names_every_field_of_a_grant_and_flags_that_exist(
     assert {"--read-only", "--allow"} <= {flag for flag, _ in rows}
 
 
-def test_python_in_the_readme_is_python() -> None:
-    for block in blocks(text_of("README.md"), "python"):
+@pytest.mark.parametrize("name", ["README.md", "docs/howto-replay.md"])
+def test_python_in_the_documents_is_python(name: str) -> None:
+    for block in blocks(text_of(name), "python"):
         ast.parse(block)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/howto-local-models.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/howto-local-models.md", "docs/howto-replay.md"])
 def test_commands_in_the_documents_exist(name: str) -> None:
     lines = "\n".join(blocks(text_of(name), "console")).splitlines()
     commands = [

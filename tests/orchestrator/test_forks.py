@@ -300,6 +300,8 @@ def test_forks_are_made_and_shown_on_the_command_line(project: Path) -> None:
     assert "[1] > Where is add_prices?" in shown.stdout
     assert f"[{last}]" in shown.stdout
     assert "> Where is round_total?" in shown.stdout
+    ((run_id,),) = rows("SELECT max(id) FROM run")
+    assert f"run {run_id}, from message {last + 1} on" in shown.stdout
     assert rows("SELECT title FROM session WHERE id = ?", fork) == [("Another way",)]
     assert "a fork of" not in workyard("sessions", "show", origin).stdout
 

@@ -11,7 +11,14 @@ from orchestrator.cli.progress import Progress, as_text, describe
 from orchestrator.cli.sessions.forking import show_past
 from orchestrator.cli.sessions.opened import SessionArgument, opened_sessions
 from orchestrator.cli.terminal import printable, stdout, write
-from orchestrator.events import AgentMessage, RecordedEvent, RunEnded, TextDelta, ThinkingDelta
+from orchestrator.events import (
+    AgentMessage,
+    RecordedEvent,
+    RunEnded,
+    RunStarted,
+    TextDelta,
+    ThinkingDelta,
+)
 
 
 def show(session_id: SessionArgument) -> None:
@@ -45,10 +52,14 @@ async def _show(session_id: str) -> None:
         session = await sessions.get(session_id)
         stdout.print(f"session {session.id}\nroot {printable(session.root)}", markup=False)
         await show_past(sessions, session.id)
+        first = {run.id: run.first_message_seq for run in await sessions.runs(session_id)}
         async for recorded in sessions.all_events(session_id):
             event = recorded.event
             if isinstance(event, TextDelta | ThinkingDelta):
                 continue
+            if isinstance(event, RunStarted):
+                number = first.get(recorded.run_id, session.last_message_seq + 1)
+                stdout.print(f"run {recorded.run_id}, from message {number} on", style="dim")
             line = describe(event)
             if line is not None:
                 stdout.print(line)
