@@ -84,7 +84,9 @@ def test_python_in_the_documents_is_python(name: str) -> None:
         ast.parse(block)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/howto-local-models.md", "docs/howto-replay.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/howto-local-models.md", "docs/howto-replay.md"]
+)
 def test_commands_in_the_documents_exist(name: str) -> None:
     lines = "\n".join(blocks(text_of(name), "console")).splitlines()
     commands = [
