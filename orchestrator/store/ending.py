@@ -8,7 +8,7 @@ from typing import Any  # what columns hold
 from pydantic_ai import RunUsage
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from orchestrator.errors import HistoryUnreadableError, LeaseLostError
+from orchestrator.errors import LeaseLostError
 from orchestrator.events import RunEnded, Usage
 from orchestrator.lifecycle import RunStatus, next_status
 from orchestrator.store.additions import MOVE_ON, append, event_row, first_number
@@ -82,16 +82,12 @@ def end_by_record(tx: Transaction, session_pk: int, run_pk: int, ended: RunEnded
     used = usage_on_record(tx.connection, session_pk, run_pk)
     already = Usage(**{name: getattr(run, name) for name in _COUNTED})
     ended = ended.model_copy(update={"usage": used})
+    total = usage_with(session.usage, beyond(used, already))
     now = datetime.now(UTC)
     seq = session.last_event_seq + 1
     tx.insert(EVENT, event_row(session_pk, run_pk, seq, ended, Said(), now))
     tx.connection.execute(_END_RUN, {"this": run_pk, **_end_of_run(run.id, ended, now)})
-    left = {
-        "this": session_pk,
-        "to_event": seq,
-        "usage": usage_with(session.usage, beyond(used, already)),
-    }
-    tx.connection.execute(_LEFT, left)
+    tx.connection.execute(_LEFT, {"this": session_pk, "to_event": seq, "usage": total})
 
 
 def interrupt(tx: Transaction, session_pk: int, run_pk: int, run_id: str) -> None:
@@ -105,17 +101,17 @@ def interrupt(tx: Transaction, session_pk: int, run_pk: int, run_id: str) -> Non
     end_by_record(tx, session_pk, run_pk, ended)
 
 
-def interrupt_orphans(liveness: Liveness, tx: Transaction) -> None:
-    """Mark all runs interrupted, whose processes are dead."""
-    for session_pk, run_pk in liveness.orphans(tx.connection):
-        session = tx.connection.execute(_SESSION, {"this": session_pk}).one()
-        if session.active_run_pk != run_pk or liveness.living(tx.connection, [run_pk]):
-            continue  # others were quicker
-        run = tx.connection.execute(_RUN, {"this": run_pk}).one()
-        try:
-            interrupt(tx, session_pk, run_pk, run.id)
-        except HistoryUnreadableError:
-            continue  # whoever wants to go on with that session is told
+def interrupt_orphan(liveness: Liveness, session_pk: int, run_pk: int, tx: Transaction) -> None:
+    """Mark a run interrupted, whose process is dead.
+
+    Raises:
+        HistoryUnreadableError: If one of its messages cannot be read. Nothing is written then.
+    """
+    session = tx.connection.execute(_SESSION, {"this": session_pk}).one()
+    if session.active_run_pk != run_pk or liveness.living(tx.connection, [run_pk]):
+        return  # others were quicker
+    run = tx.connection.execute(_RUN, {"this": run_pk}).one()
+    interrupt(tx, session_pk, run_pk, run.id)
 
 
 def give_up(run: ClaimedRun, holder: str, ended: RunEnded, tx: Transaction) -> None:

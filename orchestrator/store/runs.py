@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any  # what columns hold
 
+from pydantic_ai import RunUsage
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from orchestrator.errors import NotFoundError, SessionBusyError, WrongRootError
@@ -18,6 +19,7 @@ from orchestrator.store.ending import interrupt
 from orchestrator.store.facts import Said
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.tables import EVENT, RUN, SESSION, plain
+from orchestrator.store.usage import read_usage
 from orchestrator.store.writer import Transaction
 
 
@@ -30,7 +32,7 @@ class Claim:
     session_id: str
     event_seq: int
     message_seq: int
-    usage: dict[str, Any]
+    usage: RunUsage
     past: ModelWindow
 
 
@@ -103,7 +105,7 @@ def _claimed(tx: Transaction, draft: RunDraft, run_id: str) -> Claim | None:
         session_id=found.id,
         event_seq=found.last_event_seq,
         message_seq=found.last_message_seq,
-        usage=found.usage,
+        usage=read_usage(found.usage),
         past=past,
     )
 
@@ -132,7 +134,7 @@ def _new_session(connection: Connection, draft: RunDraft, now: datetime) -> Clai
         session_id=session_id,
         event_seq=0,
         message_seq=0,
-        usage={},
+        usage=RunUsage(),
         past=ModelWindow((), ()),
     )
 
@@ -164,7 +166,7 @@ def _found(tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness
         session_id=session_id,
         event_seq=found.last_event_seq,
         message_seq=found.last_message_seq,
-        usage=found.usage,
+        usage=read_usage(found.usage),
         past=past,
     )
 

@@ -5,14 +5,14 @@ session, and its process knows the session's numbers; every write says from whic
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from pydantic_ai import Conversation, RunUsage
 from pydantic_ai.messages import repair_messages
 
-from orchestrator.errors import LeaseLostError
+from orchestrator.errors import HistoryUnreadableError, LeaseLostError, StoreUnavailableError
 from orchestrator.events import RunEnded
 from orchestrator.ids import new_id
 from orchestrator.store import ending, runs
@@ -24,7 +24,6 @@ from orchestrator.store.completion import uninterrupted
 from orchestrator.store.database import open_database
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.sessions import Sessions
-from orchestrator.store.usage import read_usage
 from orchestrator.store.writer import T, Work
 
 
@@ -62,7 +61,7 @@ class Store:
             conversation=Conversation(
                 # A run that broke off can leave calls without results, which no provider takes.
                 messages=repair_messages(claim.past.messages),
-                usage=read_usage(claim.usage),
+                usage=claim.usage,
                 conversation_id=claim.session_id,
             ),
             past=claim.past.rest,
@@ -144,7 +143,12 @@ class Store:
 
     async def interrupt_orphans(self) -> None:
         """Mark all runs interrupted, whose processes are dead."""
-        await self._write(partial(ending.interrupt_orphans, self._liveness))
+        orphans = await self._write(lambda tx: self._liveness.orphans(tx.connection))
+        for session_pk, run_pk in orphans:
+            # A session that is damaged says so to whoever wants to go on with it, and to no other.
+            with suppress(HistoryUnreadableError, StoreUnavailableError):
+                this = (self._liveness, session_pk, run_pk)
+                await self._write(partial(ending.interrupt_orphan, *this))
 
     def leave(self) -> None:
         """Leave no sign of this process, unless it leaves a run that is on record as running."""

@@ -34,6 +34,8 @@ def path_to(db: Connection, session_pk: int, upto: int) -> list[Stretch]:
     at: int | None = session_pk
     while at is not None:
         session_id, origin_pk, origin_seq = db.execute(_ORIGIN, {"session": at}).one()
+        if any(stretch.session_pk == at for stretch in path):
+            raise ValueError(f"session {session_id!r} is its own origin")
         path.append(Stretch(session_id, at, after=origin_seq or 0, upto=upto))
         at, upto = origin_pk, min(upto, origin_seq or 0)
     return path[::-1]
@@ -58,11 +60,25 @@ def stored_messages(
     """Return the rows on a path whose number is above `after`, compactions included, ascending."""
     rows: list[StoredMessage] = []
     for stretch in path:
-        if stretch.upto > after:
-            bounds = {"after": max(after, stretch.after), "upto": stretch.upto}
+        bounds = {"after": max(after, stretch.after), "upto": stretch.upto}
+        if bounds["upto"] > bounds["after"]:
             found = db.execute(_STRETCH, {"session": stretch.session_pk, **bounds}).all()
-            rows += [StoredMessage(*row, stretch.session_id) for row in found]
+            own = [StoredMessage(*row, stretch.session_id) for row in found]
+            rows += own
+            if len(own) != bounds["upto"] - bounds["after"]:
+                return _up_to_gap(rows, after)
     return rows
+
+
+def _up_to_gap(rows: Sequence[StoredMessage], after: int) -> list[StoredMessage]:
+    """Return the rows before the first that is missing, and one in its place, which is no message.
+
+    What comes after it is no history.
+    """
+    whole = [row for seq, row in enumerate(rows, after + 1) if row.seq == seq]
+    seq = after + len(whole) + 1
+    gap = StoredMessage(seq=seq, run_pk=0, run_id="", kind="", body="", instructions_pk=None)
+    return [*whole, gap]
 
 
 def elsewhere_of(db: Connection, session_id: str, rows: Sequence[StoredMessage]) -> Elsewhere:

@@ -1,0 +1,212 @@
+"""Rows that are damaged: told of by session and row if possible, kept, and no harm to others."""
+
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any  # rows of all tables
+
+import anyio
+import pytest
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.events import RunEnded, ToolCalled, ToolReturned, Usage
+from orchestrator.lifecycle import RunStatus
+from orchestrator.store.claimed import Additions, RunDraft
+from orchestrator.store.store import Store, open_store
+
+RESULT = ToolReturnPart("t", "found", "c1")
+MESSAGES: list[ModelMessage] = [
+    ModelResponse(parts=[ToolCallPart("t", "{}", "c1")]),
+    ModelRequest(parts=[RESULT]),
+    ModelResponse(parts=[TextPart("gone")]),
+]
+
+
+@dataclass
+class Record:
+    """A record with a session that will be damaged, a fork of it, and one that is whole."""
+
+    file: Path
+    session_id: str
+    fork_id: str
+    whole_id: str
+
+    @property
+    def url(self) -> str:
+        return f"sqlite+aiosqlite:///{self.file}"
+
+    def damage(self, sql: str) -> None:
+        """Do to the first session what no program of ours does."""
+        database = sqlite3.connect(self.file)
+        database.execute("PRAGMA ignore_check_constraints=ON")
+        assert database.execute(sql).rowcount > 0, "nothing was damaged"
+        database.commit()
+        database.close()
+
+    def rows(self) -> list[list[tuple[Any, ...]]]:
+        """Return all that is on record."""
+        database = sqlite3.connect(self.file)
+        database.text_factory = bytes
+        tables = ("session", "run", "message", "event", "tool_call", "blob")
+        rows = [database.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
+        database.close()
+        return rows
+
+
+def draft(session_id: str | None = None) -> RunDraft:
+    return RunDraft(
+        agent="a",
+        spec_sha256="0" * 64,
+        model="m",
+        prompt="go",
+        inputs={"k": 1},
+        root="/r",
+        session_id=session_id,
+    )
+
+
+async def turn(store: Store, session_id: str | None = None, instructions: str = "Be kind.") -> str:
+    run = await store.claim(draft(session_id))
+    first = ModelRequest(parts=[UserPromptPart("go")], instructions=instructions)
+    await store.record(run, Additions(messages=[first, *MESSAGES[:1]]))
+    events = (
+        ToolCalled(call_id="c1", tool="t", arguments={}),
+        ToolReturned(call_id="c1", tool="t", outcome="success", content="found"),
+    )
+    await store.record(run, Additions(events=events, results=[RESULT]))
+    await store.record(run, Additions(messages=MESSAGES[1:]))
+    ended = RunEnded(status=RunStatus.SUCCEEDED, output="gone", usage=Usage(requests=2))
+    await store.end(run, ended, session_usage=None)
+    return run.session_id
+
+
+async def _made(file: Path) -> Record:
+    async with open_store(f"sqlite+aiosqlite:///{file}") as store:
+        # Its row, that of its first run and that of its instructions have the key 1.
+        session_id = await turn(store, instructions="Be brief.")
+        await turn(store, session_id)
+        fork = await store.fork(session_id, at=4)
+        return Record(file, session_id, fork.id, await turn(store))
+
+
+@pytest.fixture(scope="module")
+def mould(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    return anyio.run(_made, tmp_path_factory.mktemp("mould") / "record.db")
+
+
+@pytest.fixture
+def record(mould: Record, tmp_path: Path) -> Record:
+    return replace(mould, file=shutil.copy(mould.file, tmp_path / "record.db"))
+
+
+@pytest.fixture
+async def store(record: Record) -> AsyncIterator[Store]:
+    async with open_store(record.url) as opened:
+        yield opened
+
+
+async def all_events(store: Store, session_id: str) -> list[object]:
+    return [event async for event in store.sessions.all_events(session_id)]
+
+
+ACTIONS: dict[str, Callable[[Store, str], Awaitable[object]]] = {
+    "claim": lambda store, session_id: store.claim(draft(session_id)),
+    "fork": lambda store, session_id: store.fork(session_id, at=4),
+    "messages": lambda store, session_id: store.sessions.messages(session_id),
+    "events": all_events,
+    "runs": lambda store, session_id: store.sessions.runs(session_id),
+    "get": lambda store, session_id: store.sessions.get(session_id),
+    "latest": lambda store, _: store.sessions.latest(),
+    "usage": lambda store, _: store.sessions.usage(),
+}
+
+HISTORY = {"claim", "fork", "messages"}
+"""What cannot be done without the messages."""
+
+OF_ROW = {"messages", "events", "runs", "get", "latest"}
+"""What reads the session's row."""
+
+S, R, M = ("UPDATE session SET", "UPDATE run SET", "UPDATE message SET")
+FIRST = "WHERE session_pk = 1 AND seq ="
+DAMAGES: list[tuple[str, str, set[str]]] = [
+    ("usage is no JSON", f"{S} usage = '{{' WHERE pk = 1", {*OF_ROW, "claim", "fork"}),
+    ("usage is of another kind", f"""{S} usage = '{{"cost": []}}' WHERE pk = 1""", {"claim"}),
+    ("state is no JSON", f"{S} state = 'x' WHERE pk = 1", {*OF_ROW, "fork"} - {"get", "latest"}),
+    ("time is none", f"{S} updated_at = 'x' WHERE pk = 1", {*OF_ROW, "fork"}),
+    ("time is far away", f"{S} updated_at = 1 << 62 WHERE pk = 1", {*OF_ROW, "fork"}),
+    ("holder is nowhere", f"{S} active_run_pk = 99 WHERE pk = 1", {"claim", "fork"}),
+    ("more messages are counted", f"{S} last_message_seq = 99 WHERE pk = 1", HISTORY - {"fork"}),
+    ("fewer events are counted", f"{S} last_event_seq = 1 WHERE pk = 1", {"claim"}),
+    ("origin is itself", f"{S} origin_pk = 1, origin_seq = 2 WHERE pk = 1", HISTORY),
+    ("window is nowhere", f"{S} window_seq = 2 WHERE pk = 1", {"claim"}),
+    ("cost is none", f"{R} cost = 'x' WHERE pk = 1", {"runs", "usage"}),
+    ("cost is broken", f"{R} cost = 1.5 WHERE pk = 1", {"runs", "usage"}),
+    ("inputs are no JSON", f"{R} inputs = '{{' WHERE pk = 1", {"runs", "events"}),
+    ("beginning is no time", f"{R} started_at = 'x' WHERE pk = 1", {"runs"}),
+    ("output is nowhere", f"{R} output_seq = 99 WHERE pk = 1", {"runs"}),
+    ("output is no text", f"{R} output_seq = 2 WHERE pk = 1", {"runs"}),
+    ("status is none", f"{R} status = 'poem' WHERE pk = 1", set()),
+    ("body is cut", f"{M} body = '{{' {FIRST} 2", {*HISTORY, "events"}),
+    ("body is bytes", f"{M} body = x'ff00' {FIRST} 2", {*HISTORY, "events"}),
+    ("body is no UTF-8", f"{M} body = CAST(x'7bff' AS TEXT) {FIRST} 1", HISTORY),
+    ("body is a number", f"{M} body = 5 {FIRST} 1", HISTORY),
+    ("body is two", f"""{M} body = body || ',' || body {FIRST} 4""", {*HISTORY, "events", "runs"}),
+    ("kind is another", f"{M} kind = 'poem' {FIRST} 1", HISTORY),
+    ("message is gone", f"DELETE FROM message {FIRST} 3", HISTORY),
+    ("instructions are nowhere", f"{M} instructions_pk = 99 {FIRST} 1", HISTORY),
+    ("instructions are no text", "UPDATE blob SET content = x'ff' WHERE pk = 1", HISTORY),
+    ("run is nowhere", f"{M} run_pk = 99 {FIRST} 1", HISTORY),
+    ("result is cut", "UPDATE tool_call SET result = '{' WHERE run_pk = 1", {*HISTORY, "events"}),
+    ("result is none", "UPDATE tool_call SET result = '[]' WHERE run_pk = 1", {*HISTORY, "events"}),
+    ("call is gone", "DELETE FROM tool_call WHERE run_pk = 1", {*HISTORY, "events"}),
+    ("event is of no kind", f"UPDATE event SET type = 'x' {FIRST} 3", {"events"}),
+    ("event is cut", f"UPDATE event SET body = '{{' {FIRST} 3", {"events"}),
+    ("event is at no place", f"""UPDATE event SET body = '{{"at": 5}}' {FIRST} 3""", {"events"}),
+    ("event has no time", f"UPDATE event SET at = 'x' {FIRST} 3", {"events"}),
+    ("event is of no run", f"UPDATE event SET run_pk = 99 {FIRST} 3", {"events"}),
+]
+
+
+@pytest.mark.parametrize(("sql", "failing"), [d[1:] for d in DAMAGES], ids=[d[0] for d in DAMAGES])
+async def test_damage_is_an_error_of_what_needs_the_row_and_of_nothing_else(
+    record: Record, store: Store, sql: str, failing: set[str]
+) -> None:
+    record.damage(sql)
+    before = record.rows()
+    errors: dict[str, OrchestratorError] = {}
+
+    for name in ("messages", "events", "runs", "get", "latest", "usage", "fork", "claim"):
+        try:
+            await ACTIONS[name](store, record.session_id)
+        except OrchestratorError as error:
+            errors[name] = error
+    assert errors.keys() == failing
+    if "fork" in failing and "claim" in failing:
+        assert record.rows() == before
+    assert await turn(store, record.whole_id)
+
+
+@pytest.mark.parametrize("sql", [d[1] for d in DAMAGES], ids=[d[0] for d in DAMAGES])
+async def test_record_with_a_damaged_session_is_opened_and_the_others_go_on(
+    record: Record, sql: str
+) -> None:
+    record.damage("UPDATE session SET active_run_pk = 1 WHERE pk = 1")
+    record.damage("UPDATE run SET status = 'running', lease_owner = 'dead' WHERE pk = 1")
+    (record.file.parent / "record.db-holders").mkdir(exist_ok=True)
+    (record.file.parent / "record.db-holders" / "dead").touch()
+    record.damage(sql)
+
+    async with open_store(record.url) as store:
+        assert await turn(store, record.whole_id)
+        assert await turn(store)
