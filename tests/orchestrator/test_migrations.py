@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 async def read(url: str) -> dict[str, Any]:
     """Return what is on record, before the runs of the dead are marked."""
     async with open_database(url) as database:
-        access = Access(database.reading, database.writer)
+        access = Access(database.reading, database.read, database.writer)
         sessions = Sessions(access, Arrivals(), database.liveness)
         return without_keys(await what_is_read(sessions))
 
