@@ -33,6 +33,7 @@ from orchestrator.settings import Settings, load_settings
 from orchestrator.specs import Spec
 from orchestrator.store.claimed import RunDraft
 from orchestrator.store.database import sqlite_file
+from orchestrator.store.resuming import last_attempt
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import open_store
 from orchestrator.totals import By, Total, UsageFilters
@@ -173,6 +174,38 @@ class Orchestrator:
             when_busy=options.get("when_busy", "reject"),
             wait_s=options.get("wait_s", WAIT_S),
         )
+
+    async def resume(self, session_id: str, *, model: str | Model | None = None) -> RunHandle:
+        """Let a session's last run go on, which has failed, was cancelled or interrupted.
+
+        It goes on from its last settled step: no answer of the model is asked for again, and no
+        call is made again whose result is known. The agent is as its spec says now.
+
+        Args:
+            session_id: The session.
+            model: Instead of the one that the run had last.
+
+        Raises:
+            NotFoundError: If there is no such session, or no such agent any more.
+            NotResumableError: If the run has succeeded, or the session has none.
+            SessionBusyError: If a run holds the session.
+            OrchestratorError: If the run cannot go on; nothing has been recorded then.
+        """
+        last = await self.sessions.look(session_id, last_attempt)
+        spec = self.agents.get(last.agent)
+        name, model = self._model_for(spec, model or last.model)
+        draft = RunDraft(
+            agent=spec.name,
+            spec_sha256=spec.sha256,
+            model=name,
+            prompt=last.prompt,
+            inputs=spec.complete_inputs(last.inputs),
+            root=str(self.root),
+            session_id=session_id,
+        )
+        timeout_s = self._settings.model_timeout_s
+        built = build_agent(spec, model, self._connection, model_timeout_s=timeout_s)
+        return await self._runner.resume(RunRequest(built, draft), last.run_id)
 
     async def run(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunResult:
         """Run an agent and return what it has to give.

@@ -31,8 +31,12 @@ from mcp_server.fence.grant import Grant
 from orchestrator.compaction.capability import Compaction
 from orchestrator.connections import MetaClient, StdioConnection, WorkspaceConnection, hearing
 from orchestrator.events import FileChanged
+from orchestrator.ids import run_of
 from orchestrator.session_state import SessionState, session_state_in
 from orchestrator.state import States
+
+WORKSPACE = "workspace"
+"""The name of the toolset, by which its calls are known."""
 
 START_TIMEOUT_S = 60.0
 """A server process needs about a second; a busy machine gets a minute before it counts as dead."""
@@ -90,7 +94,7 @@ class WorkspaceTools(AbstractCapability[Any]):
         )
         return MCPToolset(
             client,
-            id="workspace",
+            id=WORKSPACE,
             # The model reads an error and goes on. The default counts it as a retry, and the second
             # "no such file" would end the run.
             tool_error_behavior="failed",
@@ -115,7 +119,7 @@ async def _call_by_name(
     caller = Caller(
         actor=(ctx.agent.name if ctx.agent else None) or "",
         session=ctx.conversation_id or "",
-        run=ctx.run_id or "",
+        run=run_of(ctx.run_id or ""),
         key=_key(ctx),
     )
     with hearing() as meta:

@@ -38,6 +38,8 @@ class Chain:
         self._numbers = {id(message): number for number, message in run.past}
         self._held: list[ModelMessage] = [message for _, message in run.past]
         self._run = run
+        self._answer = run.settled.answer
+        """An answer on record that the history will get once more."""
 
     def news(self, history: Sequence[ModelMessage]) -> News:
         """Return what of a history is not on record."""
@@ -45,6 +47,8 @@ class Chain:
         goes_on = len(history) >= len(known) and all(map(_is_same, history, known))
         if goes_on:
             new = history[len(known) :]
+            if new and self._answer is not None and _is_same(new[0], self._answer):
+                new = new[1:]
             return News(history=list(history), given=None, kept=(), new=new)
         end = self._end_of_kept(history)
         begin = end
@@ -67,6 +71,8 @@ class Chain:
         self._numbers |= {id(message): number for number, message in enumerate(news.new, first)}
         self._held += news.new
         self._on_record = news.history
+        if news.new:
+            self._answer = None
 
     def _end_of_kept(self, history: Sequence[ModelMessage]) -> int:
         """Return where in a history the messages end that are on record.
@@ -87,11 +93,13 @@ class Chain:
 
 
 def _is_same(one: ModelMessage, other: ModelMessage) -> bool:
-    """Say whether a message is the one on record, or its copy: a broken-off response is copied."""
-    if one is other:
-        return True
-    both = isinstance(one, ModelResponse) and isinstance(other, ModelResponse)
-    return both and one.timestamp == other.timestamp
+    """Say whether a message is the one on record, or a copy that Pydantic AI has made of it.
+
+    It copies a response that breaks off, and the request with which a run goes on.
+    """
+    if isinstance(one, ModelResponse) and isinstance(other, ModelResponse):
+        return one is other or one.timestamp == other.timestamp
+    return one is other or one.parts is other.parts
 
 
 def compacted_event(news: News, *, upto: int, message: int) -> HistoryCompacted:

@@ -13,6 +13,7 @@
     │   ├── LeaseLostError
     │   ├── StateConflictError
     │   ├── ExternalIdTakenError
+    │   ├── NotResumableError
     │   ├── HistoryUnreadableError
     │   └── IllegalTransitionError
     ├── LimitError             a budget is used up
@@ -154,6 +155,19 @@ class ExternalIdTakenError(ConflictError):
         self.external_id = external_id
         self.session_id = session_id
         super().__init__(f"Session {session_id!r} has the external id {external_id!r} already.")
+
+
+class NotResumableError(ConflictError):
+    """There is nothing left to do in a session's last run, or it has none."""
+
+    def __init__(self, session_id: str, status: str | None) -> None:
+        self.session_id = session_id
+        self.status = status
+        true = "has no run of its own" if status is None else f"has a last run that {status}"
+        super().__init__(
+            f"Session {session_id!r} {true}: there is nothing to resume. "
+            "Go on in it with a new prompt."
+        )
 
 
 class HistoryUnreadableError(ConflictError):

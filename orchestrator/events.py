@@ -136,8 +136,19 @@ class AgentMessage(_Fact):
     content: str
 
 
+class RunResumed(_Fact):
+    """A run that had ended without success goes on from its last settled step."""
+
+    type: Literal["run_resumed"] = "run_resumed"
+    attempt: int
+    """2 for the first time."""
+    model: str
+    spec_sha256: str
+    """Of the agent's spec as it is now; it may have been changed since the run began."""
+
+
 class RunEnded(_Fact):
-    """The run is over; nothing of it follows."""
+    """The run is over. Unless it has succeeded, it can be resumed."""
 
     type: Literal["run_ended"] = "run_ended"
     status: RunStatus
@@ -157,6 +168,7 @@ Event = Annotated[
     | FileChanged
     | HistoryCompacted
     | AgentMessage
+    | RunResumed
     | RunEnded,
     Field(discriminator="type"),
 ]

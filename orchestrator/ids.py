@@ -20,3 +20,21 @@ def new_id() -> str:
     value = value & ~(0xF << 76) | 0x7 << 76  # version
     value = value & ~(0x3 << 62) | 0x2 << 62  # variant
     return str(uuid.UUID(int=value))
+
+
+def attempt_id(run_id: str, attempt: int) -> str:
+    """Return by what Pydantic AI knows an attempt at a run: it takes no id twice.
+
+    >>> attempt_id("r", 1), attempt_id("r", 2)
+    ('r', 'r#2')
+    """
+    return run_id if attempt == 1 else f"{run_id}#{attempt}"
+
+
+def run_of(attempt: str) -> str:
+    """Return the run that an attempt belongs to.
+
+    >>> run_of("r#2")
+    'r'
+    """
+    return attempt.partition("#")[0]

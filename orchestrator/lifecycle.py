@@ -30,9 +30,9 @@ TRANSITIONS: Mapping[RunStatus, Mapping[str, RunStatus]] = {
         "process_died": RunStatus.INTERRUPTED,
     },
     RunStatus.SUCCEEDED: {},
-    RunStatus.FAILED: {},
-    RunStatus.CANCELLED: {},
-    RunStatus.INTERRUPTED: {},
+    RunStatus.FAILED: {"run_resumed": RunStatus.RUNNING},
+    RunStatus.CANCELLED: {"run_resumed": RunStatus.RUNNING},
+    RunStatus.INTERRUPTED: {"run_resumed": RunStatus.RUNNING},
 }
 
 FINAL = frozenset(status for status, ways in TRANSITIONS.items() if not ways)

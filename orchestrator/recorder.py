@@ -8,9 +8,8 @@ one step behind.
 
 import time
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import dataclass
-from typing import Any  # a capability serves agents with deps of any type
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard  # Any: a capability serves agents with deps of any type
 
 import anyio
 from pydantic_ai import RunContext, RunUsage
@@ -20,6 +19,7 @@ from pydantic_ai.messages import (
     FunctionToolCallEvent,
     FunctionToolResultEvent,
     ModelMessage,
+    ModelRequest,
     ModelResponse,
     PartDeltaEvent,
     PartStartEvent,
@@ -52,7 +52,7 @@ from orchestrator.store.claimed import Additions, ClaimedRun, Compacted
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.facts import shown
 from orchestrator.store.store import Store
-from orchestrator.store.usage import together, used_beside, used_by
+from orchestrator.store.usage import in_all, together, used_beside, used_by
 
 FLUSH_S = 0.2
 FLUSH_CHARS = 4096
@@ -69,7 +69,7 @@ class Recorder(AbstractCapability[Any]):
     run: ClaimedRun
 
     def __post_init__(self) -> None:
-        self.usage: RunUsage = copy(self.run.conversation.usage)
+        self.usage: RunUsage = self.run.conversation.usage + in_all(self.run.used)
         """What the session has used so far, this run included."""
         self._messages: Sequence[ModelMessage] = self.run.conversation.messages
         self._chain = Chain(self.run)
@@ -81,6 +81,11 @@ class Recorder(AbstractCapability[Any]):
         """Whether a part of the response that is being written is on record."""
         self._events: list[Event] = []
         self._results: list[ToolReturnPart] = []
+        settled = self.run.settled
+        # What is on record already and is told again, as far as it has not been told yet.
+        self._known_answer = settled.answer
+        self._known_calls = {*settled.called}
+        self._known_results = {*settled.results}
         self._changed: dict[str, list[FileChanged]] = {}  # by the ids of calls under way
         self._flushed_at = time.monotonic()
         self._turn = anyio.Lock()
@@ -97,13 +102,19 @@ class Recorder(AbstractCapability[Any]):
     def used(self) -> Usage:
         """Return what this run has used."""
         own = [*self._own, *self._chain.news(self._messages).new]
-        tool_calls = self.usage.tool_calls - self.run.conversation.usage.tool_calls
-        return together(used_by(own, tool_calls=tool_calls), self._used_beside())
+        now = used_by(own, tool_calls=self.usage.tool_calls - self._before.tool_calls)
+        beside = used_beside(self.usage, self._before, own)
+        return together(self.run.used, together(now, beside))
+
+    @property
+    def _before(self) -> RunUsage:
+        """What the session had used before this attempt."""
+        return self.run.conversation.usage + in_all(self.run.used)
 
     def _used_beside(self) -> Usage:
         """Return what the run has used that is in none of its responses."""
         own = [*self._own, *self._chain.news(self._messages).new]
-        return used_beside(self.usage, self.run.conversation.usage, own)
+        return together(self.run.used_beside, used_beside(self.usage, self._before, own))
 
     def _unwritten(self) -> tuple[News, Additions]:
         """Return what is not on record yet."""
@@ -116,8 +127,24 @@ class Recorder(AbstractCapability[Any]):
             number = self.run.message_seq + 1
             events = (*events, compacted_event(news, upto=upto, message=number))
         return news, Additions(
-            compacted=compacted, messages=news.new, events=events, results=tuple(self._results)
+            compacted=compacted,
+            messages=self._as_known(news.new),
+            events=events,
+            results=tuple(self._results),
         )
+
+    def _as_known(self, new: Sequence[ModelMessage]) -> Sequence[ModelMessage]:
+        """Return messages with results as they are on record, and without those in a message."""
+        settled = self.run.settled
+        first = new[0] if new and not self._own else None
+        if not isinstance(first, ModelRequest):
+            return new
+        parts = [
+            settled.results.get(part.tool_call_id, part) if _is_result(part) else part
+            for part in first.parts
+            if not (_is_result(part) and part.tool_call_id in settled.in_messages)
+        ]
+        return [replace(first, parts=parts), *new[1:]]
 
     async def before_run(self, ctx: RunContext[Any]) -> None:
         """Take hold of the run's messages and usage, which Pydantic AI goes on adding to."""
@@ -133,6 +160,7 @@ class Recorder(AbstractCapability[Any]):
     ) -> ModelResponse:
         """Write what is to be asked: to make it fit the model can take long, or end the run."""
         self._messages = ctx.messages
+        self._known_answer = None
         await self.flush()
         return await handler(request_context)
 
@@ -200,6 +228,8 @@ class Recorder(AbstractCapability[Any]):
 
     async def on_event(self, ctx: RunContext[Any], *, event: AgentStreamEvent) -> None:
         """Take note of what can be seen of the run."""
+        if self._is_known(event):
+            return
         match event:
             case PartStartEvent(part=TextPart(content=text)):
                 await self._say(TextDelta, text)
@@ -218,6 +248,22 @@ class Recorder(AbstractCapability[Any]):
                 await self.flush()
             case _:
                 pass
+
+    def _is_known(self, event: AgentStreamEvent) -> bool:
+        """Say whether an event tells again what is on record, as when a run goes on."""
+        match event:
+            case PartStartEvent() | PartDeltaEvent():
+                return self._known_answer is not None
+            case FunctionToolCallEvent(part=ToolCallPart(tool_call_id=call_id)):
+                known = self._known_calls
+            case FunctionToolResultEvent(part=ToolReturnPart(tool_call_id=call_id)):
+                known = self._known_results
+            case _:
+                return False
+        if call_id not in known:
+            return False
+        known.remove(call_id)  # another one may have its id later
+        return True
 
     @uninterrupted
     async def end(self, ended: RunEnded) -> None:
@@ -280,6 +326,10 @@ def _joined(pending: list[tuple[_Delta, str]]) -> list[tuple[_Delta, str]]:
 def _called(event: FunctionToolCallEvent) -> ToolCalled:
     call = event.part
     return ToolCalled(call_id=call.tool_call_id, tool=call.tool_name, arguments=call.args_as_dict())
+
+
+def _is_result(part: object) -> TypeGuard[ToolReturnPart]:
+    return isinstance(part, ToolReturnPart)
 
 
 def _returned(part: ToolReturnPart) -> ToolReturned:

@@ -30,9 +30,11 @@ from orchestrator.errors import (
 )
 from orchestrator.events import RecordedEvent, RunEnded, Usage
 from orchestrator.failures import explain
+from orchestrator.ids import attempt_id
 from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
 from orchestrator.responses import was_cut_off
+from orchestrator.resumption import Resumption
 from orchestrator.store.claimed import ClaimedRun, RunDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.liveness import RENEW_S
@@ -122,7 +124,19 @@ class Runner:
             NotFoundError: If there is no such session.
             SessionBusyError: If another run holds the session.
         """
-        claimed = await self.store.claim(request.draft)
+        return self._begin(await self.store.claim(request.draft), request)
+
+    @uninterrupted
+    async def resume(self, request: RunRequest, run_id: str) -> RunHandle:
+        """Let a session's last run go on, with the request's agent.
+
+        Raises:
+            SessionBusyError: If a run holds the session.
+            NotResumableError: If the run has succeeded, or is not the session's last one.
+        """
+        return self._begin(await self.store.resume(request.draft, run_id), request)
+
+    def _begin(self, claimed: ClaimedRun, request: RunRequest) -> RunHandle:
         handle = RunHandle(claimed=claimed, model=request.draft.model)
         self._running[claimed.id] = handle
         handle.task = asyncio.create_task(self._live(handle, request), name=f"run {claimed.id}")
@@ -256,6 +270,7 @@ def _cancelled() -> _Outcome:
 
 
 async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -> _Outcome:
+    run = handle.claimed
     try:
         async with AsyncExitStack() as stack:
             with handle.connecting:
@@ -264,11 +279,11 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
             if handle.connecting.cancelled_caught:
                 return _cancelled()
             result = await request.agent.run(
-                request.draft.prompt,
-                conversation=handle.claimed.conversation,
-                run_id=handle.claimed.id,
+                request.draft.prompt if run.needs_prompt else None,
+                conversation=run.conversation,
+                run_id=attempt_id(run.id, run.attempt),
                 deps=request.draft.inputs or None,
-                capabilities=[recorder],
+                capabilities=[recorder, *([Resumption(run)] if run.attempt > 1 else [])],
                 # The spec's Budget limits the run; Pydantic AI's default would limit the session.
                 usage_limits=UsageLimits(request_limit=None),
                 cancellation_token=handle.token,

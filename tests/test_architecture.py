@@ -25,7 +25,7 @@ LAYERS = {
         ("catalogue", "store", "history"),
         ("connections", "compaction", "session_state"),
         ("capabilities",),
-        ("agents", "chain", "recorder", "failures"),
+        ("agents", "chain", "recorder", "resumption", "failures"),
         ("runner",),
         ("busy", "replay"),
         ("bootstrap",),

@@ -17,6 +17,7 @@ from orchestrator.store.tables import (
     BLOB,
     EVENT,
     MESSAGE,
+    RUN,
     SESSION,
     SESSION_BLOB,
     plain,
@@ -34,6 +35,11 @@ MOVE_ON = (
     .values(last_event_seq=bindparam("to_event"), last_message_seq=bindparam("to_message"))
 )
 
+_WHERE = (
+    select(RUN.c.pk, RUN.c.attempt, SESSION.c.last_event_seq, SESSION.c.last_message_seq)
+    .join(RUN, RUN.c.pk == SESSION.c.active_run_pk)
+    .where(SESSION.c.pk == bindparam("session"))
+)
 # Whoever deletes the last session that refers to a blob waits until this one does.
 _KNOWN_BLOB = (
     select(BLOB.c.pk, SESSION_BLOB.c.session_pk)
@@ -106,10 +112,11 @@ def _moved_on(
     }
     if tx.connection.execute(move_on, step | columns).rowcount == 1:
         return True
-    # A commit whose answer was lost, as when the database restarts, and which is tried again.
-    where = select(SESSION.c.active_run_pk, SESSION.c.last_event_seq, SESSION.c.last_message_seq)
-    found = tx.connection.execute(where.where(SESSION.c.pk == run.session_pk)).one_or_none()
-    if found is not None and tuple(found) == (run.pk, step["to_event"], step["to_message"]):
+    # A commit whose answer was lost, as when the database restarts, and which is tried again. Not
+    # what another process has added that goes on with the same run: that is another attempt.
+    found = tx.connection.execute(_WHERE, {"session": run.session_pk}).one_or_none()
+    this = (run.pk, run.attempt, step["to_event"], step["to_message"])
+    if found is not None and tuple(found) == this:
         return False
     raise LeaseLostError(run.session_id, run.id)
 

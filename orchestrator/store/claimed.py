@@ -1,13 +1,13 @@
 """What the process that holds a session knows of it, and nobody else can change meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any  # what JSON holds
 
 import anyio
 from pydantic import JsonValue
 from pydantic_ai import Conversation
-from pydantic_ai.messages import ModelMessage, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ModelResponse, ToolReturnPart
 
 from orchestrator.events import Event, Usage
 from orchestrator.session import named
@@ -68,6 +68,25 @@ class Additions:
         return 0 if self.compacted is None else 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What is on record of the step at which a run goes on, and will be met again."""
+
+    answer: ModelResponse | None = None
+    """The model's answer, of which nobody knows yet whether it will do."""
+    called: frozenset[str] = frozenset()
+    """The ids of its calls that were begun."""
+    results: Mapping[str, ToolReturnPart] = field(default_factory=dict)
+    """What is known of its calls, by their ids."""
+    in_messages: frozenset[str] = frozenset()
+    """The ids of those whose results are in a message already."""
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """The ids of its calls that may have had an effect or not."""
+        return self.called - self.results.keys()
+
+
 @dataclass(kw_only=True)
 class ClaimedRun:
     """A run that holds its session. The store moves the numbers when it has committed."""
@@ -81,6 +100,14 @@ class ClaimedRun:
     """The session's past, as Pydantic AI takes it."""
     past: Sequence[tuple[int, ModelMessage]] = ()
     """What of it is on record as it is, with its numbers."""
+    attempt: int = 1
+    used: Usage = field(default_factory=Usage)
+    """What earlier attempts have used; the conversation's usage is that before the run."""
+    used_beside: Usage = field(default_factory=Usage)
+    """What of it is in none of the run's responses."""
+    settled: Settled = field(default_factory=Settled)
+    needs_prompt: bool = True
+    """Whether the model has yet to be given the prompt: no message holds it."""
     first_seq: int
     """The number of the run's first event."""
     event_seq: int

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from orchestrator.errors import NotFoundError
 from orchestrator.events import RecordedEvent, RunEnded
-from orchestrator.lifecycle import RunStatus
+from orchestrator.lifecycle import FINAL, RunStatus
 from orchestrator.session import Filters, Page, Session, SessionStatus
 from orchestrator.state import State
 from orchestrator.store.access import Access
@@ -226,8 +226,8 @@ class Reading:
     ) -> AsyncIterator[RecordedEvent]:
         """Yield a run's events as they come, until it has ended.
 
-        Of a run whose process has died there is no last event: the reading ends when that is found
-        dead.
+        If it is resumed before its end has been read, the reading goes on. Of a run whose process
+        has died there is no last event: the reading ends when that is found dead.
 
         Args:
             session_id: The session.
@@ -245,7 +245,7 @@ class Reading:
         async for recorded in self._arriving(session_id, after, has_ended):
             if recorded.run_id == run_id:
                 yield recorded
-                if isinstance(recorded.event, RunEnded):
+                if isinstance(recorded.event, RunEnded) and recorded.event.status in FINAL:
                     return
 
     async def _arriving(

@@ -5,6 +5,7 @@ For whoever goes through it a second time; nothing is written.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any  # rows of several queries
 
 from pydantic import JsonValue
@@ -27,6 +28,7 @@ from orchestrator.store.messages import (
     read_messages,
     read_result,
 )
+from orchestrator.store.standing import without_superseded
 from orchestrator.store.tables import RUN, SESSION, SessionRow
 from orchestrator.store.window import Stretch, elsewhere_of, results_of, stored_messages
 
@@ -100,7 +102,7 @@ def given_before(db: Connection, session: SessionRow, *, seq: int) -> list[Model
     assert session.pk is not None, "it was read"
     window_seq = window_at(db, session.pk, seq - 1)
     window = load_window(db, session.id, session.pk, upto=seq - 1, window_seq=window_seq)
-    return repair_messages(window.messages)
+    return repair_messages(without_superseded(window.messages))
 
 
 def _steps(db: Connection, run: Any) -> list[RecordedStep]:
@@ -113,11 +115,13 @@ def _steps(db: Connection, run: Any) -> list[RecordedStep]:
         asked = messages[index - 1] if index else None
         if not isinstance(answer, ModelResponse) or answer.state == "interrupted":
             continue
+        following = [*takewhile(_is_request, messages[index + 1 :])]
+        if not following and index + 1 < len(messages):
+            continue  # the run was resumed, and the next answer stands in the place of this one
         if not isinstance(asked, ModelRequest):  # a second answer to one request
             asked = ModelRequest(parts=[])
-        following = messages[index + 1 : index + 2]
         if following:
-            results = _returned(following[0])
+            results = {id: part for request in following for id, part in _returned(request).items()}
         else:  # the ledger has the first call of each id
             results = {id: part for id, part in late.items() if id not in answered}
         answered |= results.keys()
@@ -131,6 +135,10 @@ def _rows_of(db: Connection, run: Any) -> list[StoredMessage]:
     upto = db.execute(_NEXT, this).scalar_one() or run.last_message_seq + 1
     own = Stretch(run.session_id, run.session_pk, after=run.first_message_seq - 1, upto=upto - 1)
     return [row for row in stored_messages(db, [own]) if row.kind != COMPACTION]
+
+
+def _is_request(message: ModelMessage) -> bool:
+    return isinstance(message, ModelRequest)
 
 
 def _returned(message: ModelMessage) -> dict[str, ToolReturnPart]:

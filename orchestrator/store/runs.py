@@ -13,9 +13,9 @@ from orchestrator.ids import new_id
 from orchestrator.lifecycle import RunStatus
 from orchestrator.session import LOCAL_OWNER, title_of
 from orchestrator.store.additions import event_row
+from orchestrator.store.broken import interrupt
 from orchestrator.store.claimed import RunDraft
 from orchestrator.store.compaction import ModelWindow, load_window
-from orchestrator.store.ending import interrupt
 from orchestrator.store.facts import Said
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.tables import EVENT, RUN, SESSION, plain
@@ -81,7 +81,7 @@ def claim(draft: RunDraft, run_id: str, liveness: Liveness, tx: Transaction) -> 
         "last_event_seq": session.event_seq + len(events),
         "updated_at": now,
     }
-    tx.connection.execute(_TAKE, taken)
+    tx.connection.execute(TAKE, taken)
     return replace(session, run_pk=run_pk, event_seq=session.event_seq + len(events))
 
 
@@ -140,16 +140,7 @@ def _new_session(connection: Connection, draft: RunDraft, now: datetime) -> Clai
 
 
 def _found(tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness) -> Claim:
-    # The run before this one may have ended in the same transaction.
-    tx.flush()
-    found = _locked(tx, session_id)
-    if draft.owner not in (None, found.owner):
-        raise NotFoundError("session", session_id)
-    if found.root != draft.root:
-        raise WrongRootError(session_id, root=found.root)
-    if found.active_run_pk is not None:
-        _free(tx, session_id, (found.pk, found.active_run_pk), liveness)
-        found = _locked(tx, session_id)
+    found = free_session(tx, draft, session_id, liveness)
     if not found.title:
         entitled = {"this": found.pk, "title": title_of(draft.prompt)}
         tx.connection.execute(_ENTITLE, entitled)
@@ -172,7 +163,9 @@ def _found(tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness
 
 
 @dataclass(frozen=True)
-class _Session:
+class FreeSession:
+    """A session that no run holds."""
+
     pk: int
     owner: str
     root: str
@@ -184,23 +177,39 @@ class _Session:
     usage: dict[str, Any]
 
 
-def _locked(tx: Transaction, session_id: str) -> _Session:
-    """Return a session that changes for nobody else in this transaction."""
+def free_session(
+    tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness
+) -> FreeSession:
+    """Return a session that can be claimed, and that nobody else changes in this transaction.
+
+    Raises:
+        NotFoundError: If there is no such session.
+        WrongRootError: If it belongs to another directory.
+        SessionBusyError: If a run holds it whose process is alive.
+    """
+    tx.flush()  # the run before may have ended in this very transaction
+    found = _locked(tx.connection, session_id)
+    if draft.owner not in (None, found.owner):
+        raise NotFoundError("session", session_id)
+    if found.root != draft.root:
+        raise WrongRootError(session_id, root=found.root)
+    if found.active_run_pk is None:
+        return found
+    if liveness.living(tx.connection, [found.active_run_pk]):
+        holder = tx.connection.execute(_RUN_ID, {"this": found.active_run_pk}).scalar_one()
+        raise SessionBusyError(session_id, holder)
+    interrupt(tx, found.pk, found.active_run_pk)
+    tx.flush()
+    return _locked(tx.connection, session_id)
+
+
+def _locked(db: Connection, session_id: str) -> FreeSession:
     # An id is ASCII; what is not may be text that no database takes.
     this = {"this": session_id if session_id.isascii() else ""}
-    found = tx.connection.execute(_FOR_CLAIM, this).one_or_none()
+    found = db.execute(_FOR_CLAIM, this).one_or_none()
     if found is None:
         raise NotFoundError("session", session_id)
-    return _Session(*found)
-
-
-def _free(tx: Transaction, session_id: str, held: tuple[int, int], liveness: Liveness) -> None:
-    """Take a session from the run that holds it, if its process is dead."""
-    session_pk, run_pk = held
-    run_id = tx.connection.execute(_RUN_ID, {"this": run_pk}).scalar_one()
-    if liveness.living(tx.connection, [run_pk]):
-        raise SessionBusyError(session_id, run_id)
-    interrupt(tx, session_pk, run_pk, run_id)
+    return FreeSession(*found)
 
 
 _UNUSED = {
@@ -244,7 +253,7 @@ _FOR_CLAIM = (
 )
 _ENTITLE = update(SESSION).where(SESSION.c.pk == bindparam("this")).values(title=bindparam("title"))
 _RUN_ID = select(RUN.c.id).where(RUN.c.pk == bindparam("this"))
-_TAKE = (
+TAKE = (
     update(SESSION)
     .where(SESSION.c.pk == bindparam("this"))
     .values(

@@ -15,7 +15,7 @@ from pydantic_ai.messages import repair_messages
 from orchestrator.errors import HistoryUnreadableError, LeaseLostError, StoreUnavailableError
 from orchestrator.events import RunEnded
 from orchestrator.ids import new_id
-from orchestrator.store import ending, runs
+from orchestrator.store import broken, ending, resuming, runs
 from orchestrator.store.access import Access
 from orchestrator.store.additions import append, moved
 from orchestrator.store.arrivals import Arrivals
@@ -24,6 +24,7 @@ from orchestrator.store.completion import uninterrupted
 from orchestrator.store.database import open_database
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.sessions import Sessions
+from orchestrator.store.standing import without_superseded
 from orchestrator.store.writer import T, Work
 
 
@@ -60,7 +61,7 @@ class Store:
             draft=draft,
             conversation=Conversation(
                 # A run that broke off can leave calls without results, which no provider takes.
-                messages=repair_messages(claim.past.messages),
+                messages=repair_messages(without_superseded(claim.past.messages)),
                 usage=claim.usage,
                 conversation_id=claim.session_id,
             ),
@@ -70,6 +71,22 @@ class Store:
             message_seq=claim.message_seq,
             first_message_seq=claim.message_seq + 1,
         )
+
+    @uninterrupted
+    async def resume(self, draft: RunDraft, run_id: str) -> ClaimedRun:
+        """Give a session's last run its session back, to go on from its last settled step.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            WrongRootError: If the session belongs to another directory.
+            SessionBusyError: If a run holds the session.
+            NotResumableError: If the run has succeeded, or is not the session's last one.
+            HistoryUnreadableError: If the session's past cannot be read.
+        """
+        run = await self._write(partial(resuming.resume, draft, run_id, self._liveness))
+        self._held.add(run.pk)
+        self._arrivals.announce(run.session_id)
+        return run
 
     @uninterrupted
     async def record(self, run: ClaimedRun, added: Additions) -> None:
@@ -119,7 +136,7 @@ class Store:
         """
         async with run.turn:
             try:
-                await self._write(partial(ending.give_up, run, self._liveness.holder, ended))
+                await self._write(partial(broken.give_up, run, self._liveness.holder, ended))
             except LeaseLostError:
                 self._held.discard(run.pk)
                 raise
@@ -139,7 +156,7 @@ class Store:
         Another process has asked for that, or has taken this one for dead.
         """
         held = sorted(self._held)
-        return await self._write(partial(ending.to_stop, held, self._liveness.holder))
+        return await self._write(partial(broken.to_stop, held, self._liveness.holder))
 
     async def interrupt_orphans(self) -> None:
         """Mark all runs interrupted, whose processes are dead."""
@@ -148,7 +165,7 @@ class Store:
             # A session that is damaged says so to whoever wants to go on with it, and to no other.
             with suppress(HistoryUnreadableError, StoreUnavailableError):
                 this = (self._liveness, session_pk, run_pk)
-                await self._write(partial(ending.interrupt_orphan, *this))
+                await self._write(partial(broken.interrupt_orphan, *this))
 
     def leave(self) -> None:
         """Leave no sign of this process, unless it leaves a run that is on record as running."""

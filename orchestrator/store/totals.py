@@ -23,7 +23,7 @@ from sqlalchemy.sql.functions import GenericFunction
 from orchestrator.errors import HistoryUnreadableError, InvalidInputError
 from orchestrator.events import Usage
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store.ending import usage_on_record
+from orchestrator.store.broken import usage_on_record
 from orchestrator.store.tables import RUN, SESSION, plain
 from orchestrator.totals import By, Total, UsageFilters, sum_of
 

@@ -108,3 +108,9 @@ def beyond(used: Usage, already: Usage) -> Usage:
         output_tokens=used.output_tokens - already.output_tokens,
         cost=None if used.cost is None else used.cost - (already.cost or Decimal()),
     )
+
+
+def in_all(usage: Usage) -> RunUsage:
+    """Return what a run has used as Pydantic AI counts it."""
+    counted = usage.model_dump(exclude={"version"})
+    return RunUsage(**counted)

@@ -13,6 +13,7 @@ import anyio
 from orchestrator.events import TextDelta
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.store import open_store
+from tests.orchestrator.scripted import Place
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["pytest", "tests.mcp_server.doomed", __name__])
@@ -56,3 +57,20 @@ async def _hold(line: Connection, url: str) -> None:
                 line.send("written")
             except Exception as error:  # to be judged by the test
                 line.send(type(error).__name__)
+
+
+def follow_script(line: Connection, place: Place, session_id: str | None) -> None:
+    """Begin the script, or go on with it in a session; tell of each event by its number."""
+    anyio.run(_follow_script, line, place, session_id)
+
+
+async def _follow_script(line: Connection, place: Place, session_id: str | None) -> None:
+    async with place.yard() as yard:
+        if session_id is None:
+            handle = await yard.start("worker", "go", model=place.model())
+        else:
+            handle = await yard.resume(session_id, model=place.model())
+        line.send(handle.claimed.session_id)
+        async for recorded in yard.follow(handle):
+            line.send(recorded.seq)
+    line.send(None)

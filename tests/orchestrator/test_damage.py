@@ -96,7 +96,7 @@ async def _made(file: Path) -> Record:
         # Its row, that of its first run and that of its instructions have the key 1.
         session_id = await turn(store, instructions="Be brief.")
         await turn(store, session_id)
-        fork = await store.fork(session_id, at=4)
+        fork = await store.sessions.fork(session_id, at=4)
         return Record(file, session_id, fork.id, await turn(store))
 
 
@@ -107,7 +107,7 @@ def mould(tmp_path_factory: pytest.TempPathFactory) -> Record:
 
 @pytest.fixture
 def record(mould: Record, tmp_path: Path) -> Record:
-    return replace(mould, file=shutil.copy(mould.file, tmp_path / "record.db"))
+    return replace(mould, file=Path(shutil.copy(mould.file, tmp_path / "record.db")))
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def all_events(store: Store, session_id: str) -> list[object]:
 
 ACTIONS: dict[str, Callable[[Store, str], Awaitable[object]]] = {
     "claim": lambda store, session_id: store.claim(draft(session_id)),
-    "fork": lambda store, session_id: store.fork(session_id, at=4),
+    "fork": lambda store, session_id: store.sessions.fork(session_id, at=4),
     "messages": lambda store, session_id: store.sessions.messages(session_id),
     "events": all_events,
     "runs": lambda store, session_id: store.sessions.runs(session_id),
