@@ -1,8 +1,6 @@
 """What messages and calls can hold: each kind is read as it was written, or refused with a word."""
 
-import sqlite3
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from pydantic_ai.messages import (
@@ -18,21 +16,17 @@ from pydantic_ai.messages import (
     ToolReturnPart,
     UserPromptPart,
 )
+from sqlalchemy import Connection, select
 
 from orchestrator.events import RunEnded, ToolCalled, ToolReturned
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.facts import PREVIEW_CHARS, shown
-from orchestrator.store.store import Store, open_store
+from orchestrator.store.store import Store
+from orchestrator.store.tables import EVENT, MESSAGE, TOOL_CALL
 
 DONE = RunEnded(status=RunStatus.SUCCEEDED)
 MB = 1_000_000
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'record.db'}") as opened:
-        yield opened
 
 
 def draft(prompt: str = "go", session_id: str | None = None) -> RunDraft:
@@ -195,9 +189,12 @@ async def test_first_message_may_be_empty(store: Store) -> None:
     assert (found.parts, found.state) == ([], "interrupted")
 
 
-async def test_result_of_5_mb_is_stored_once_and_told_by_its_beginning(
-    store: Store, tmp_path: Path
-) -> None:
+def _texts(db: Connection) -> Iterator[str | None]:
+    for column in (TOOL_CALL.c.result, MESSAGE.c.body, EVENT.c.body):
+        yield from db.execute(select(column)).scalars()
+
+
+async def test_result_of_5_mb_is_stored_once_and_told_by_its_beginning(store: Store) -> None:
     part = ToolReturnPart("t", "é" * (5 * MB // 2), "c1")
 
     run = await answered(store, part)
@@ -206,13 +203,8 @@ async def test_result_of_5_mb_is_stored_once_and_told_by_its_beginning(
     events = [e.event async for e in store.sessions.all_events(run.session_id)]
     told = [event.content for event in events if isinstance(event, ToolReturned)]
     assert told == ["é" * PREVIEW_CHARS + "…"]
-    database = sqlite3.connect(tmp_path / "record.db")
-    (size,) = database.execute(
-        "SELECT (SELECT sum(length(CAST(result AS BLOB))) FROM tool_call)"
-        " + (SELECT sum(length(CAST(body AS BLOB))) FROM message)"
-        " + (SELECT sum(length(CAST(body AS BLOB))) FROM event)"
-    ).fetchone()
-    database.close()
+    texts = await store._write(lambda tx: [*_texts(tx.connection)])
+    size = sum(len(text.encode()) for text in texts if text)
     assert 5 * MB < size < 5 * MB + 10_000
 
 

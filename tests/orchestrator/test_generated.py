@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
@@ -14,7 +13,7 @@ from pydantic_ai.messages import (
 from orchestrator.events import Event, RunEnded, RunStarted, UserMessage
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.claimed import RunDraft
-from orchestrator.store.store import Store, open_store
+from orchestrator.store.store import Store
 from tests.orchestrator.generated import Generated
 
 SEEDS = 40
@@ -78,15 +77,13 @@ async def written_and_read(store: Store, seed: int) -> None:
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 10))
-async def test_what_is_written_is_what_is_read(tmp_path: Path, first: int) -> None:
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'record.db'}") as store:
-        for seed in range(first, first + 10):
-            await written_and_read(store, seed)
+async def test_what_is_written_is_what_is_read(store: Store, first: int) -> None:
+    for seed in range(first, first + 10):
+        await written_and_read(store, seed)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(SEEDS, 4000, 100))
-async def test_what_is_written_is_what_is_read_of_thousands(tmp_path: Path, first: int) -> None:
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'record.db'}") as store:
-        for seed in range(first, first + 100):
-            await written_and_read(store, seed)
+async def test_what_is_written_is_what_is_read_of_thousands(store: Store, first: int) -> None:
+    for seed in range(first, first + 100):
+        await written_and_read(store, seed)

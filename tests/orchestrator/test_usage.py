@@ -1,12 +1,10 @@
 """What runs have used together: exact, nothing twice, and unknown where it is unknown."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from io import StringIO
-from pathlib import Path
 from typing import Any  # fields of a draft
 
 import anyio
@@ -37,20 +35,6 @@ USED = Usage(
     output_tokens=50,
     cost=Decimal("0.1000000001"),
 )
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
-    else:
-        yield request.getfixturevalue("postgres_record_url")
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    async with open_store(url) as opened:
-        yield opened
 
 
 async def ran(store: Store, used: Usage = USED, **draft: Any) -> ClaimedRun:
