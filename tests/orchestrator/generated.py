@@ -1,7 +1,8 @@
 """Runs of any content, made from a seed: what providers, tools and files could bring."""
 
+import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal  # Any: what JSON holds
 
 from pydantic_ai.messages import (
@@ -11,6 +12,7 @@ from pydantic_ai.messages import (
     ImageUrl,
     InstructionDeltaPart,
     ModelMessage,
+    ModelMessagesTypeAdapter,
     ModelRequest,
     ModelRequestPart,
     ModelResponse,
@@ -156,3 +158,16 @@ class Generated(random.Random):
         if messages and self.random() < 0.3:
             messages.append(ModelRequest(parts=list(results)))
         return Additions(messages=messages, events=events, results=results)
+
+
+NO_FILES = ', "content_file_digests": []'
+
+
+def as_said(messages: Sequence[ModelMessage]) -> list[str]:
+    """Return messages so that what differs in JSON differs, and a NaN is itself.
+
+    A letter that came as two halves, which some servers stream, is the letter. Bytes outside a file
+    are text of base64 once they have been JSON, and their message no longer says "no files".
+    """
+    dumped = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json")
+    return [json.dumps(message).replace(NO_FILES, "") for message in dumped]

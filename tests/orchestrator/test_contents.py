@@ -1,8 +1,9 @@
 """What messages and calls can hold: each kind is read as it was written, or refused with a word."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from pydantic_ai import Agent
 from pydantic_ai.messages import (
     BinaryContent,
     BinaryImage,
@@ -13,17 +14,21 @@ from pydantic_ai.messages import (
     ModelResponse,
     TextPart,
     ToolCallPart,
+    ToolReturn,
     ToolReturnPart,
     UserPromptPart,
 )
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from sqlalchemy import Connection, select
 
 from orchestrator.events import RunEnded, ToolCalled, ToolReturned
 from orchestrator.lifecycle import RunStatus
+from orchestrator.recorder import Recorder
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.facts import PREVIEW_CHARS, shown
 from orchestrator.store.store import Store
 from orchestrator.store.tables import EVENT, MESSAGE, TOOL_CALL
+from tests.orchestrator.generated import as_said
 
 DONE = RunEnded(status=RunStatus.SUCCEEDED)
 MB = 1_000_000
@@ -69,7 +74,7 @@ async def returned(store: Store, run: ClaimedRun) -> list[ToolReturnPart]:
     return [part for part in message.parts if isinstance(part, ToolReturnPart)]
 
 
-CONTENTS = [
+CONTENTS: list[object] = [
     None,
     [],
     {"a": None, "at": [1, 0], "in_ledger": "c1"},
@@ -237,3 +242,33 @@ async def test_history_of_10_000_messages_goes_on(store: Store) -> None:
     assert len(following.conversation.messages) == 10_000
     dumped = ModelMessagesTypeAdapter.dump_json(await store.sessions.messages(run.session_id))
     assert dumped == ModelMessagesTypeAdapter.dump_json(turn * 5001)
+
+
+async def test_whatever_tools_return_a_run_is_on_record_as_it_was(store: Store) -> None:
+    """From the tool to the record, as a run goes; each answer calls its one call the same."""
+    values = [content for content in CONTENTS if not isinstance(content, str)]
+    values += [b"\xff\0", BinaryContent(bytes(MB), media_type="a/b"), ToolReturn("a", content="b")]
+    run = await store.claim(draft())
+
+    async def stream(
+        messages: list[ModelMessage], info: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        number = sum(isinstance(message, ModelResponse) for message in messages)
+        if number == len(values):
+            yield "done"
+        else:
+            yield {0: DeltaToolCall("tool", f'{{"number": {number}}}', tool_call_id="call_0")}
+
+    def tool(number: int) -> object:
+        return values[number]
+
+    agent = Agent(FunctionModel(stream_function=stream), tools=[tool])
+    recorder = Recorder(store, run)
+    result = await agent.run("go", capabilities=[recorder], conversation=run.conversation)
+    await recorder.end(DONE)
+
+    assert result.output == "done"
+    found = await store.sessions.messages(run.session_id)
+    assert as_said(found) == as_said(result.all_messages())
+    events = [e.event async for e in store.sessions.all_events(run.session_id)]
+    assert sum(isinstance(event, ToolReturned) for event in events) == len(values)

@@ -1,34 +1,21 @@
 """What is written is what is read, whatever a provider, a tool or a file brings."""
 
 import json
-from collections.abc import Sequence
 
 import pytest
 from pydantic import JsonValue
 from pydantic_ai.messages import (
     ModelMessage,
-    ModelMessagesTypeAdapter,
 )
 
 from orchestrator.events import Event, RunEnded, RunStarted, UserMessage
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.claimed import RunDraft
 from orchestrator.store.store import Store
-from tests.orchestrator.generated import Generated
+from tests.orchestrator.generated import Generated, as_said
 
 SEEDS = 40
 INPUTS: tuple[dict[str, JsonValue], ...] = ({}, {"k": 1}, {"k": "\ud800"})
-NO_FILES = ', "content_file_digests": []'
-
-
-def as_said(messages: Sequence[ModelMessage]) -> list[str]:
-    """Return messages so that what differs in JSON differs, and a NaN is itself.
-
-    A letter that came as two halves, which some servers stream, is the letter. Bytes outside a file
-    are text of base64 once they have been JSON, and their message no longer says "no files".
-    """
-    dumped = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json")
-    return [json.dumps(message).replace(NO_FILES, "") for message in dumped]
 
 
 def as_told(event: Event) -> str:
