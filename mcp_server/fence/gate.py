@@ -26,7 +26,7 @@ from mcp_server.fence.faults import translated
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.openers import READ_FLAGS, Opened, Parts, join, split
 from mcp_server.fence.reading.listing import aim_of, visible_names
-from mcp_server.text import quoted, shown
+from mcp_server.text import quoted, shown, without_host_paths
 
 _MAX_NAMES = 2000  # names that are looked at for one that was not found
 _MAX_COMPARED = 200  # of these, names that are compared letter by letter, which is slow
@@ -63,7 +63,8 @@ class Gate:
                 raise self._refusal(path, _READ)
             if not is_directory and not stat.S_ISREG(mode):
                 raise NotAFileError(
-                    f"Path {shown(path)} is a pipe, a socket or a device; only files are opened."
+                    f"Path {self._shown(path)} is a pipe, a socket or a device; only files are "
+                    "opened."
                 )
             yield opened
 
@@ -73,7 +74,7 @@ class Gate:
         self._refuse_detours(path, _WRITTEN, deadline)
         if path.endswith("/"):
             raise NotAFileError(
-                f"Path {shown(path)} ends in '/', so it names a directory. Give the path of "
+                f"Path {self._shown(path)} ends in '/', so it names a directory. Give the path of "
                 "the file itself."
             )
         with (
@@ -92,8 +93,8 @@ class Gate:
         self._refuse_detours(path, _WRITTEN, deadline)
         if self.root.parts(path)[-1:] in ((), ("..",)):
             raise InvalidInputError(
-                f"Path {shown(path)} names no entry of a directory. Give its own name, without "
-                "'..' at the end; the root itself stays where it is."
+                f"Path {self._shown(path)} names no entry of a directory. Give its own name, "
+                "without '..' at the end; the root itself stays where it is."
             )
         with (
             self._explaining(path, "Path", _WRITTEN, deadline),
@@ -135,6 +136,11 @@ class Gate:
             aim = opened.path
         return not self._may_know(aim, _READ)
 
+    def _shown(self, path: str) -> str:
+        """Return what a caller gave, short enough to be shown to it, without the root before it."""
+        # Cut with the root, a long one would be all that is left.
+        return shown(without_host_paths(path, self.root.names))
+
     def _may_know(self, path: str, use: str) -> bool:
         """Tell whether a caller may know what is at the resolved `path`, when asking for `use`."""
         grant = self.grant
@@ -175,16 +181,18 @@ class Gate:
     def _refusal(self, path: str, use: str) -> PermissionDeniedError:
         bounds = self.grant.writable if use == _WRITTEN else self.grant.readable
         if not all(bounds):
-            return PermissionDeniedError(f"Path {shown(path)} may not be {use}: nothing may, here.")
+            return PermissionDeniedError(
+                f"Path {self._shown(path)} may not be {use}: nothing may, here."
+            )
         named = dict.fromkeys(globs for globs in bounds if "**" not in globs)
         if not named:
             return PermissionDeniedError(
-                f"Path {shown(path)} is out of reach of all tools: it is denied, as secrets, "
+                f"Path {self._shown(path)} is out of reach of all tools: it is denied, as secrets, "
                 "history and settings are. Go on without it."
             )
         some = "; of that only: ".join(map(_some, named))
         return PermissionDeniedError(
-            f"Path {shown(path)} may not be {use} here; what may be: {some}, unless denied."
+            f"Path {self._shown(path)} may not be {use} here; what may be: {some}, unless denied."
         )
 
     @contextmanager
@@ -207,22 +215,23 @@ class Gate:
             with self.root.locate(path) as place:
                 return self._nothing_at(place, path, what, deadline)
         except (OSError, PathEscapeError):  # not even where it would be is clear: `nope/../x`
-            return NotFoundError(f"{what} {shown(path)} does not exist.")
+            return NotFoundError(f"{what} {self._shown(path)} does not exist.")
 
     def _nothing_at(self, place: Place, path: str, what: str, deadline: Deadline) -> ServerError:
         if not self._may_know(place.path, _READ):
             return self._refusal(path, _READ)
+        named = f"{what} {self._shown(path)}"
         holder = "the root" if place.parent == "." else shown(place.parent)
         if place.missing:
-            return NotFoundError(f"{what} {shown(path)} does not exist, and neither does {holder}.")
+            return NotFoundError(f"{named} does not exist, and neither does {holder}.")
         names = visible_names(place.directory, self.grant, deadline)
         near = _nearest(place.name, list(islice(names, _MAX_NAMES)))
         if not near:
             return NotFoundError(
-                f"{what} {shown(path)} does not exist. See what {holder} holds with list_directory."
+                f"{named} does not exist. See what {holder} holds with list_directory."
             )
         return NotFoundError(
-            f"{what} {shown(path)} does not exist; {holder} holds {' and '.join(map(shown, near))}."
+            f"{named} does not exist; {holder} holds {' and '.join(map(shown, near))}."
         )
 
 

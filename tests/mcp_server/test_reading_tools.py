@@ -179,6 +179,17 @@ async def test_several_files_are_read_at_once_each_with_its_own_error(
     ]
 
 
+async def test_an_absolute_path_is_named_from_the_root_on_however_deep_the_root_lies(
+    tmp_path: Path,
+) -> None:
+    """Cut before, it would be named by nothing but the root."""
+    root = tmp_path / ("deep" * 20)
+    root.mkdir()
+    async with Workspace.open(root, Grant.full()) as it:
+        with pytest.raises(NotFoundError, match=r"^File 'src/nope\.py' does not exist"):
+            await call(it, "read_file", path=f"{root}/src/nope.py")
+
+
 async def test_files_share_one_budget_and_large_ones_say_how_to_go_on(
     yard: Yard, workspace: Workspace
 ) -> None:
