@@ -233,10 +233,11 @@ class Orchestrator:
         return self._runner.follow(handle)
 
     async def cancel(self, run_id: str) -> None:
-        """Stop a run of this process and wait until that is on record.
+        """Stop a run and wait until that is on record; another process has to be asked to.
 
         Raises:
-            NotFoundError: If no such run is under way here.
+            NotFoundError: If there is no such run.
+            ConflictError: If it has ended, or its process does not answer.
         """
         await self._runner.cancel(run_id)
 

@@ -147,7 +147,7 @@ def _key(ctx: RunContext[Any]) -> str | None:
     answer = next(answers, None)
     if answer is None:
         return None
-    parts = (answer.run_id, answer.timestamp.isoformat(), ctx.tool_call_id)
+    parts = (run_of(answer.run_id or ""), answer.timestamp.isoformat(), ctx.tool_call_id)
     return hashlib.sha256(repr(parts).encode()).hexdigest()  # an id may be long, and of any kind
 
 

@@ -104,12 +104,13 @@ def _may_be_repeated(tool_def: ToolDefinition) -> bool:
 
 def _again(part: ToolReturnPart) -> object:
     """Return or raise what leads Pydantic AI to the same result."""
+    told = part.content if isinstance(part.content, str) else part.model_response_str()
     match part.outcome:
         case "success":
             return ToolReturn(return_value=part.content, metadata=part.metadata)
         case "denied":
-            return ToolDenied(part.model_response_str())
+            return ToolDenied(told)
         case "retried":
-            raise ModelRetry(part.model_response_str())
+            raise ModelRetry(told)
         case _:
-            raise ToolFailed(part.model_response_str())
+            raise ToolFailed(told)

@@ -22,7 +22,6 @@ from pydantic_ai import CancellationToken, RunCancelled, UsageLimits
 from orchestrator.agents import WorkyardAgent
 from orchestrator.errors import (
     ModelUnavailableError,
-    NotFoundError,
     OrchestratorError,
     RunCancelledError,
     RunCrashedError,
@@ -158,14 +157,16 @@ class Runner:
             yield recorded
 
     async def cancel(self, run_id: str) -> None:
-        """Stop a run and wait until that is on record.
+        """Stop a run and wait until that is on record; another process has to be asked to.
 
         Raises:
-            NotFoundError: If no such run is under way in this process.
+            NotFoundError: If there is no such run.
+            ConflictError: If it has ended, or its process does not answer.
         """
         handle = self._running.get(run_id)
         if handle is None:
-            raise NotFoundError("run under way", run_id, known=self._running)
+            await self.store.sessions.cancel_run(run_id)
+            return
         handle.stop()
         await handle.ended.wait()
 

@@ -18,6 +18,7 @@ from orchestrator.events import (
     FileChanged,
     HistoryCompacted,
     RunEnded,
+    RunResumed,
     RunStarted,
     TextDelta,
     ToolCalled,
@@ -99,6 +100,8 @@ def describe(event: Event) -> Text | None:
     match event:
         case RunStarted():
             return _line(f"{event.agent} with {event.model}", "bold")
+        case RunResumed():
+            return _line(f"attempt {event.attempt} with {event.model}", "bold")
         case UserMessage():
             return _line(f"> {one_line(event.content)}", "dim")
         case ToolCalled():

@@ -1,20 +1,19 @@
 """`workyard run` and `workyard ask`: an agent works, and one can watch."""
 
-import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import JsonValue
 
 import orchestrator
 from orchestrator.catalogue import open_catalogue
-from orchestrator.cli.exits import exit_code, reported, run_until_signal
-from orchestrator.cli.progress import Progress
+from orchestrator.cli.at_work import Work, carry_out
+from orchestrator.cli.exits import reported
 from orchestrator.cli.terminal import stderr
-from orchestrator.errors import ModelNotConfiguredError, OrchestratorError
+from orchestrator.errors import ModelNotConfiguredError
 from orchestrator.lifecycle import WhenBusy
 from orchestrator.models import OFFLINE, choose_model
 from orchestrator.settings import load_settings
@@ -126,58 +125,11 @@ def _any_model() -> str:
 
 
 def _carry_out(order: _Order, *, as_json: bool) -> None:
-    if as_json:
-        _print_json(order)
-        return
-    with reported():
-        run_until_signal(_show, order)
+    opened = partial(orchestrator.Orchestrator.open, order.root, specs=order.specs)
+    carry_out(Work(opened, partial(_start, order=order)), as_json=as_json)
 
 
-async def _show(order: _Order) -> None:
-    progress = Progress()
-    handle = None
-    try:
-        async with orchestrator.Orchestrator.open(order.root, specs=order.specs) as yard:
-            handle = await _start(yard, order)
-            async for recorded in yard.follow(handle):
-                progress.show(recorded.event)
-            progress.answer((await handle.result()).output)
-    finally:
-        if handle is not None:
-            # A run that was stopped has come to its end only now.
-            progress.leave(handle.last_event, handle.claimed.session_id)
-
-
-def _print_json(order: _Order) -> None:
-    answer: dict[str, JsonValue] = {}
-    code = 0
-    try:
-        run_until_signal(_collect, order, answer)
-    except OrchestratorError as error:
-        answer["error"] = {"code": error.code, "message": str(error)}
-        code = exit_code(error)
-    typer.echo(json.dumps(answer))
-    raise typer.Exit(code)
-
-
-async def _collect(order: _Order, answer: dict[str, JsonValue]) -> None:
-    """Fill in the answer as far as the run gets."""
-    handle = None
-    try:
-        async with orchestrator.Orchestrator.open(order.root, specs=order.specs) as yard:
-            handle = await _start(yard, order)
-            answer["session_id"] = handle.claimed.session_id
-            answer["run_id"] = handle.claimed.id
-            answer["agent"] = order.agent
-            answer["model"] = handle.model
-            await handle.result()
-    finally:
-        if handle is not None and handle.last_event is not None:
-            parts = {"status", "output", "usage"}
-            answer.update(handle.last_event.model_dump(mode="json", include=parts))
-
-
-async def _start(yard: "orchestrator.Orchestrator", order: _Order) -> "orchestrator.RunHandle":
+async def _start(yard: "orchestrator.Orchestrator", *, order: _Order) -> "orchestrator.RunHandle":
     session_id = order.session_id
     if order.go_on:
         latest = await yard.sessions.latest_of(agent=order.agent, root=str(yard.root))

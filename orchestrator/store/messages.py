@@ -24,6 +24,7 @@ from pydantic_ai.messages import (
 )
 
 from orchestrator.errors import HistoryUnreadableError
+from orchestrator.ids import run_of
 from orchestrator.store.tables import plain
 
 # A list of one: Pydantic takes no settings for the dataclass itself. They are those of messages.
@@ -163,11 +164,14 @@ def message_body(
         body["usage"] = _used(body["usage"])
     if body.get("state") == "complete":
         del body["state"]
-    own: dict[str, Any] = {}
-    for key, known in (("run_id", run_id), ("conversation_id", session_id)):
-        said = body.pop(key, None)
-        if said != known:
-            own[key] = said
+    said = {
+        "run_id": body.pop("run_id", None),
+        "conversation_id": body.pop("conversation_id", None),
+    }
+    known = {"run_id": run_id, "conversation_id": session_id}
+    if said["run_id"] is not None:  # an attempt at the run is the run
+        said["run_id"] = run_of(said["run_id"])
+    own = {key: value for key, value in said.items() if value != known[key]}
     instructions: str | None = body.pop("instructions", None)
     if message.kind == "request":
         body["parts"] = [_in_ledger(part, results) for part in body["parts"]]

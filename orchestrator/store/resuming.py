@@ -165,10 +165,9 @@ def _standing(
 ) -> Standing:
     before = calls_of([answer for _, answer in answers[:-1]])
     ended = db.execute(_ENDED, {"session": run.session_pk, "run": run.pk}).scalars().first()
-    # What has ended a run in another way than by its process may be the answer itself.
-    answer_counts = ended is None or json.loads(ended)["status"] == RunStatus.INTERRUPTED
+    may_do = ended is None or json.loads(ended)["status"] != RunStatus.FAILED
     try:
-        return standing(history, before, ledger, answer_counts=answer_counts)
+        return standing(history, before, ledger, may_do=may_do)
     except ValueError as error:
         raise HistoryUnreadableError(run.session_id, answers[-1][0]) from error
 

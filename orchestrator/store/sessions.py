@@ -5,16 +5,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self, Unpack
 
+import anyio
 from pydantic import JsonValue
 
+from orchestrator.errors import ConflictError
+from orchestrator.events import RunEnded
 from orchestrator.ids import new_id
 from orchestrator.session import LOCAL_OWNER, NewSession, Session, named
 from orchestrator.state import State
 from orchestrator.store import changing, forks
+from orchestrator.store.cancelling import ask_to_stop, session_of
 from orchestrator.store.changing import SessionDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.deleting import delete_session
 from orchestrator.store.reading import Reading
+
+STOP_S = 30.0
+"""How long another process has to stop a run that is to be cancelled; it looks every second."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,39 @@ class Sessions(Reading):
         this = (session_id, self._owner, self._liveness)
         await self._access.write(partial(delete_session, *this))
         self._arrivals.announce(session_id)
+
+    async def cancel(self, session_id: str) -> RunEnded:
+        """Stop the run that holds a session, of whatever process, and return how it has ended.
+
+        It may have come to another end in the meantime.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            ConflictError: If no run holds it, or its process does not answer; it is asked to stop
+                all the same.
+        """
+        this = (session_id, self._owner, self._liveness)
+        asked = await self._access.write(partial(ask_to_stop, *this))
+        self._arrivals.announce(session_id)
+        events = self.follow(session_id, run_id=asked.run_id, after=asked.event_seq)
+        with anyio.move_on_after(STOP_S):
+            async for recorded in events:
+                if isinstance(recorded.event, RunEnded):
+                    return recorded.event
+        raise ConflictError(
+            f"Run {asked.run_id!r} has not stopped within {STOP_S:g} s. Its process is asked to, "
+            "and stops it as soon as it can."
+        )
+
+    async def cancel_run(self, run_id: str) -> RunEnded:
+        """Do as `cancel` does, with the session of a run.
+
+        Raises:
+            NotFoundError: If there is no such run.
+            ConflictError: If it has ended, or its process does not answer.
+        """
+        find = partial(session_of, run_id=run_id, owner=self._owner)
+        return await self.cancel(await self._access.read(find))
 
     def _draft(
         self, agent: str, root: str, external_id: str | None, new: NewSession

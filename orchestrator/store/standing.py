@@ -81,7 +81,7 @@ def standing(
     before: Collection[str],
     ledger: Mapping[str, str | None],
     *,
-    answer_counts: bool,
+    may_do: bool,
 ) -> Standing:
     """Return from where a run goes on.
 
@@ -89,8 +89,7 @@ def standing(
         messages: What the model was given, and what it said; they end with messages of the run.
         before: The ids of calls of the run's answers but the last.
         ledger: What the ledger has of the run's calls.
-        answer_counts: Whether an answer without calls may be what the run was to give, and not what
-            has ended it.
+        may_do: Whether the last answer may do, and is not what the run has failed of.
 
     Raises:
         ValueError: If a result in the ledger is none.
@@ -106,21 +105,24 @@ def standing(
         return Standing(messages, Settled())
     if answer.state == "suspended":  # the provider is still at work, and Pydantic AI asks it
         return Standing(messages, Settled())
-    if answer.tool_calls and not _is_broken_off(answer):
-        settled = Settled(
-            # Of a call whose id another one had before, nobody knows whether it was begun.
-            called=frozenset(
-                c.tool_call_id
-                for c in answer.tool_calls
-                if call_key(c.tool_call_id) in ledger or c.tool_call_id in before
-            ),
-            results=known_results(answer, before, ledger) | in_messages,
-            in_messages=frozenset(in_messages),
-        )
+    before_answer = Standing(messages[: end - 1], Settled())
+    if _is_broken_off(answer):
+        return before_answer
+    if not answer.tool_calls:
+        return Standing(before_answer.history, Settled(answer=answer)) if may_do else before_answer
+    settled = Settled(
+        # Of a call whose id another one had before, nobody knows whether it was begun.
+        called=frozenset(
+            c.tool_call_id
+            for c in answer.tool_calls
+            if call_key(c.tool_call_id) in ledger or c.tool_call_id in before
+        ),
+        results=known_results(answer, before, ledger) | in_messages,
+        in_messages=frozenset(in_messages),
+    )
+    if may_do or settled.called:
         return Standing(messages[:end], settled)
-    if answer_counts and not _is_broken_off(answer):
-        return Standing(messages[: end - 1], Settled(answer=answer))
-    return Standing(messages[: end - 1], Settled())
+    return before_answer
 
 
 def without_superseded(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
@@ -128,9 +130,10 @@ def without_superseded(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
 
     A run that was resumed has asked again where an answer broke off, or could not be used.
     """
+    said = [message for message in messages if message.parts or not _is_broken_off(message)]
     return [
         message
-        for message, after in zip_longest(messages, messages[1:])
+        for message, after in zip_longest(said, said[1:])
         if not (isinstance(message, ModelResponse) and isinstance(after, ModelResponse))
     ]
 

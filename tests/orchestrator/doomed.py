@@ -7,12 +7,18 @@ import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 
 import anyio
 
+from orchestrator.bootstrap import Orchestrator
+from orchestrator.connections import InProcessConnection
+from orchestrator.errors import OrchestratorError
 from orchestrator.events import TextDelta
+from orchestrator.settings import Settings
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.store import open_store
+from tests.orchestrator.played import READ, playing
 from tests.orchestrator.scripted import Place
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -74,3 +80,25 @@ async def _follow_script(line: Connection, place: Place, session_id: str | None)
         async for recorded in yard.follow(handle):
             line.send(recorded.seq)
     line.send(None)
+
+
+def work_until_stopped(line: Connection, project: Path, home: Path) -> None:
+    """Run an agent that never comes to an end; name its session, and the error that ended it."""
+    anyio.run(_work_until_stopped, line, project, home)
+
+
+async def _work_until_stopped(line: Connection, project: Path, home: Path) -> None:
+    settings = Settings(
+        data_dir=home / "data", config_dir=home / "config", state_dir=home / "state"
+    )
+    async with Orchestrator.open(project, settings=settings, connect=InProcessConnection) as yard:
+        model = playing([READ], anyio.sleep_forever)
+        handle = await yard.start("worker", "go", model=model)
+        async for recorded in yard.follow(handle):
+            if isinstance(recorded.event, TextDelta):
+                break
+        line.send(handle.claimed.session_id)
+        try:
+            await handle.result()
+        except OrchestratorError as error:
+            line.send(type(error).__name__)

@@ -111,6 +111,15 @@ class Place:
         """Return the model, which writes down which step it is asked for."""
         return _scripted(asked_of(self.root))
 
+    def keeping(self, given: list[list[ModelMessage]]) -> Model:
+        """Return a model that says "ok", and keeps what it was given."""
+
+        async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+            given.append(messages)
+            yield "ok"
+
+        return FunctionModel(stream_function=stream, model_name="keeping")
+
     def asked(self) -> list[int]:
         """Return for which steps the model was asked, in their order."""
         file = asked_of(self.root)

@@ -2,7 +2,7 @@
 
 import typer
 
-from orchestrator.cli.sessions import changing, forking, listing, showing
+from orchestrator.cli.sessions import changing, forking, listing, running, showing
 
 app = typer.Typer(help="The sessions on record.", no_args_is_help=True)
 
@@ -10,6 +10,8 @@ app.command("list")(listing.list_sessions)
 app.command("show")(showing.show)
 app.command("follow")(showing.follow)
 app.command("fork")(forking.fork)
+app.command("resume")(running.resume)
+app.command("cancel")(running.cancel)
 app.command("rename")(changing.rename)
 app.command("delete")(changing.delete)
 app.add_typer(changing.state, name="state")
