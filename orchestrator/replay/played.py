@@ -27,8 +27,9 @@ from orchestrator.ids import new_id
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.recorded_run import RecordedRun
 
-_NAMES_OF_PATHS = {"source", "destination", "from", "to", "src", "dst", "directory", "glob"}
-"""Arguments of tools that hold paths, beside those that say so in their name."""
+_NAMES_OF_PATHS = {"source", "destination", "from", "to", "src", "dst", "directory"}
+"""Arguments of tools that hold paths, beside those that say so in their name. In a glob no absolute
+path is taken for one below the root."""
 
 
 class RecordEndsError(Exception):
@@ -51,8 +52,7 @@ class PlayedModel(Model[None]):
         """
         super().__init__(profile=ModelProfile(supports_inline_system_prompts=True))
         self._recorded = recorded
-        self.roots = recorded.root, str(root)
-        """Where the run's tools worked then, and where they work now."""
+        self._roots = recorded.root, str(root)
         self.run_id = new_id()
         """The run that its answers belong to now."""
         self.asked = 0
@@ -101,7 +101,7 @@ class PlayedModel(Model[None]):
             )
             raise RecordEndsError
         self.asked += 1
-        parts = [moved(part, *self.roots) for part in step.answer.parts]
+        parts = [_moved_part(part, *self._roots) for part in step.answer.parts]
         return replace(step.answer, parts=parts, run_id=self.run_id, conversation_id=None)
 
     @asynccontextmanager
@@ -132,7 +132,7 @@ def _words(shape: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"{kind} {call_id}".rstrip() for kind, call_id in shape) or "nothing"
 
 
-def moved(part: ModelResponsePart, old: str, new: str) -> ModelResponsePart:
+def _moved_part(part: ModelResponsePart, old: str, new: str) -> ModelResponsePart:
     """Return a part with the paths in a call's arguments that lie under one root under another."""
     if not isinstance(part, ToolCallPart) or old == new:
         return part

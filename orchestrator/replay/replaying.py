@@ -1,10 +1,10 @@
 """Running an agent again with the answers of a recorded run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 from pydantic_ai import Conversation, UsageLimits
-from pydantic_ai.messages import ModelMessage, ToolCallPart, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ToolCallPart
 
 from orchestrator.agents import WorkyardAgent
 from orchestrator.errors import LimitError, ModelUnavailableError
@@ -72,13 +72,16 @@ async def perform(performance: Performance) -> tuple[tuple[ReplayedCall, ...], s
     recorded = performance.recorded
     if problem is None and model.asked < len(recorded.steps):
         problem = f"The agent ended after {model.asked} of {len(recorded.steps)} answers."
-    roots = model.roots[::-1]
     calls = tuple(
-        compared(number, call, step.results.get(call.tool_call_id), _moved_back(now, *roots))
+        compared(
+            number,
+            call,
+            step.results.get(call.tool_call_id),
+            witness.results.get((number, call.tool_call_id)),
+        )
         for number, step in enumerate(recorded.steps, 1)
         for call in step.answer.parts
         if isinstance(call, ToolCallPart)
-        for now in (witness.results.get((number, call.tool_call_id)),)
     )
     return calls, problem
 
@@ -107,10 +110,3 @@ async def _play(performance: Performance, witness: Witness) -> str | None:
             return f"The replay ended after {model.asked} answers: {known}"
         raise known or error from error
     return None
-
-
-def _moved_back(part: ToolReturnPart | None, new: str, old: str) -> ToolReturnPart | None:
-    """Return a result with the recorded root in the place of the one that it was made in."""
-    if part is None or not isinstance(part.content, str):
-        return part
-    return replace(part, content=part.content.replace(new, old))

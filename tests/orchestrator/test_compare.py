@@ -7,6 +7,7 @@ from typing import Any  # deps of any type
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import (
     ModelMessage,
@@ -17,6 +18,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.usage import RequestUsage
 
 from orchestrator.bootstrap import Orchestrator
@@ -31,7 +33,9 @@ NOTE = ("write_file", '{"path": "docs/new.md", "content": "one\\n"}')
 Answers = Callable[[int, list[ModelMessage], AgentInfo], ModelResponse]
 
 
-def answering(answers: Answers, waits: Callable[[], Any] | None = None) -> Model:
+def answering(
+    answers: Answers, waits: Callable[[], Any] | None = None, window: int = 100_000
+) -> Model:
     """Return a model that answers by how many answers are in the history already."""
 
     async def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
@@ -40,7 +44,8 @@ def answering(answers: Answers, waits: Callable[[], Any] | None = None) -> Model
         step = sum(isinstance(message, ModelResponse) for message in messages)
         return answers(step, messages, info)
 
-    return FunctionModel(answer, model_name="other")
+    profile = ModelProfile(context_window=window)
+    return FunctionModel(answer, model_name="other", profile=profile)
 
 
 def call(tool: str, **arguments: object) -> ToolCallPart:
@@ -156,24 +161,24 @@ async def test_error_at_one_point_does_not_end_the_others(yard: Orchestrator) ->
 
 
 async def test_only_some_requests_are_under_way_at_a_time(yard: Orchestrator) -> None:
-    under_way, most = 0, 0
-    full = anyio.Event()
+    waiting: list[int] = []
+    may_answer = anyio.Event()
 
     async def wait() -> None:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        if under_way == asking.MAX_AT_ONCE:
-            full.set()
-        await full.wait()
-        under_way -= 1
+        waiting.append(1)
+        await may_answer.wait()
 
     run = await yard.run("repo_guide", "go", model=playing(*[[READ] for _ in range(9)], "Done."))
-
     with anyio.fail_after(20):
-        found = await yard.compare(run.run_id, answering(same_as_recorded, wait))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(yard.compare, run.run_id, answering(same_as_recorded, wait))
+            while len(waiting) < asking.MAX_AT_ONCE:
+                await checkpoint()
+            await anyio.wait_all_tasks_blocked()
+            under_way = len(waiting)
+            may_answer.set()
 
-    assert (len(found.points), most) == (10, asking.MAX_AT_ONCE)
+    assert (under_way, len(waiting)) == (asking.MAX_AT_ONCE, 10)
 
 
 async def test_comparison_is_on_no_record(yard: Orchestrator) -> None:
@@ -203,7 +208,7 @@ async def test_other_model_is_given_the_summary_that_the_recorded_one_was_given(
         prompt = f"{index}"
         run = await yard.run("repo_guide", prompt, model=small.model(), session_id=run.session_id)
 
-    await yard.compare(run.run_id, answering(answers))
+    await yard.compare(run.run_id, answering(answers, window=1000))
 
     assert small.transcripts
     shapes = sorted([[p.part_kind for p in m.parts] for m in messages] for messages in given)

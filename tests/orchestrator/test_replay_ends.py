@@ -1,6 +1,7 @@
 """A replay whose run goes another way than the recorded one, or whose record ends early."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -10,6 +11,7 @@ from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
     ModelResponse,
+    ToolCallPart,
     ToolReturnPart,
     UserPromptPart,
 )
@@ -25,7 +27,7 @@ from orchestrator.errors import (
     NotFoundError,
     RunCancelledError,
 )
-from orchestrator.replay.differences import Verdict
+from orchestrator.replay.differences import Verdict, compared
 from orchestrator.replay.played import PlayedModel, RecordEndsError
 from tests.orchestrator.by_hand import held_by_the_dead, rows
 from tests.orchestrator.played import READ, playing
@@ -95,6 +97,8 @@ async def test_run_that_was_cancelled_is_replayed_as_far_as_it_got(yard: Orchest
 
     replay = await yard.replay(handle.claimed.id)
 
+    assert len(await yard.sessions.messages(handle.claimed.session_id)) == 4
+    assert len((await yard.sessions.recorded_run(handle.claimed.id)).steps) == 1
     assert [c.verdict for c in replay.calls] == [Verdict.SAME]
     assert not replay.differs
 
@@ -229,7 +233,29 @@ async def test_pictures_are_compared_too(yard: Orchestrator, project: Path) -> N
 
     assert [c.verdict for c in same.calls] == [Verdict.SAME]
     assert [c.verdict for c in other.calls] == [Verdict.DIFFERS]
-    assert other.calls[0].difference
+    assert "sha256" in other.calls[0].difference
+
+
+async def test_what_is_no_text_is_compared_where_nothing_tells_of_it() -> None:
+    then, now = (
+        ToolReturnPart("look", ["a dot", BinaryContent(data, media_type="image/gif")], "c")
+        for data in (b"GIF89a1", b"GIF89a2")
+    )
+    call = ToolCallPart("look", {}, "c")
+
+    assert compared(1, call, then, then).verdict is Verdict.SAME
+    assert compared(1, call, then, now).verdict is Verdict.DIFFERS
+    assert compared(1, call, then, replace(then, outcome="failed")).verdict is Verdict.DIFFERS
+    assert compared(1, call, then, now).difference.startswith("the texts are the same")
+
+
+async def test_run_after_one_that_was_broken_off_is_replayed(yard: Orchestrator) -> None:
+    """Its past has an open call, after which Pydantic AI takes no prompt."""
+    await broken_off(yard)
+    ((session_id,),) = rows("SELECT id FROM session")
+    run = await yard.run("repo_guide", "on", model=playing([READ], "x"), session_id=session_id)
+
+    assert not (await yard.replay(run.run_id)).differs
 
 
 def _items(part: object) -> list[object]:
@@ -243,6 +269,8 @@ async def test_later_turn_is_replayed_alone_also_in_a_fork(yard: Orchestrator) -
     second = await yard.run(
         "repo_guide", "two", model=playing([READ], [READ], "y"), session_id=fork.id
     )
+
+    await yard.run("repo_guide", "3", model=playing([READ], "z"), session_id=first.session_id)
 
     assert len((await yard.replay(first.run_id)).calls) == 1
     assert len((await yard.replay(second.run_id)).calls) == 2
