@@ -1,24 +1,29 @@
 """The sessions on record: reading them, and what users do to them beside running agents."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self, Unpack
+from typing import BinaryIO, Self, Unpack
 
 import anyio
+import anyio.to_thread
 from pydantic import JsonValue
 
 from orchestrator.errors import ConflictError
 from orchestrator.events import RunEnded
 from orchestrator.ids import new_id
 from orchestrator.session import LOCAL_OWNER, NewSession, Session, named
-from orchestrator.state import State
+from orchestrator.state import State, plain_json, within_limits
 from orchestrator.store import changing, forks
 from orchestrator.store.cancelling import ask_to_stop, session_of
 from orchestrator.store.changing import SessionDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.deleting import delete_session
 from orchestrator.store.reading import Reading
+from orchestrator.store.transfer.conversation import read_conversation
+from orchestrator.store.transfer.forms import FORMS, Form
+from orchestrator.store.transfer.incoming import Import, put_on_record
+from orchestrator.store.transfer.reading import Arrival, read_lines
 
 STOP_S = 30.0
 """How long another process has to stop a run that is to be cancelled; it looks every second."""
@@ -161,6 +166,63 @@ class Sessions(Reading):
         """
         find = partial(session_of, run_id=run_id, owner=self._owner)
         return await self.cancel(await self._access.read(find))
+
+    def export(self, session_id: str, form: Form = "jsonl") -> AsyncIterator[str]:
+        """Yield a session as text, in pieces; with `jsonl`, line by line.
+
+        Args:
+            session_id: The session.
+            form: `jsonl` is complete and can be imported, `messages` is JSON for
+                `ModelMessagesTypeAdapter` of Pydantic AI, `markdown` is for people.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            HistoryUnreadableError: If a part of it cannot be read.
+        """
+        return FORMS[form](partial(self.look, session_id))
+
+    async def import_lines(self, file: BinaryIO, *, root: str | None = None) -> Session:
+        """Put a session on record that was exported as JSON Lines; all of it or nothing.
+
+        It keeps its ids unless one of them is on record: then it is a copy, with ids of its own. It
+        belongs to the owner whose sessions these are, or to nobody in particular.
+
+        Args:
+            file: The export.
+            root: The directory that it is about here, absolute; by default, the one of the export.
+
+        Raises:
+            InvalidInputError: If the file is no such export; it names the line.
+            LimitError: If the session's state is too large.
+        """
+        arrival = await anyio.to_thread.run_sync(read_lines, file)
+        within_limits(plain_json(arrival.session.state))
+        return await self._put_on_record(arrival, root or arrival.session.root)
+
+    async def import_messages(
+        self, text: str, *, agent: str, root: str, external_id: str | None = None, title: str = ""
+    ) -> Session:
+        """Put messages of Pydantic AI on record, as a new session that can be continued.
+
+        Args:
+            text: JSON, as `ModelMessagesTypeAdapter` dumps it.
+            agent: The agent that they are of.
+            root: The directory that they are about, absolute.
+            external_id: What the owner's own program calls the session.
+            title: Its title; by default, the beginning of the first prompt.
+
+        Raises:
+            InvalidInputError: If the text is no such list.
+        """
+        draft = self._draft(agent, root, external_id, NewSession(title=title))
+        arrival = await anyio.to_thread.run_sync(read_conversation, text, draft)
+        return await self._put_on_record(arrival, root)
+
+    @uninterrupted
+    async def _put_on_record(self, arrival: Arrival, root: str) -> Session:
+        owner = self._owner or LOCAL_OWNER
+        work = partial(put_on_record, Import(arrival=arrival, owner=owner, root=root))
+        return await self.get(await self._access.write(work))
 
     def _draft(
         self, agent: str, root: str, external_id: str | None, new: NewSession

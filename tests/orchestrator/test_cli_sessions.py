@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import pytest
+from typer.testing import CliRunner
 
+from orchestrator.cli.app import app
 from orchestrator.settings import load_settings
 from orchestrator.store.store import Store, open_store
 from tests.orchestrator.by_hand import workyard
@@ -118,6 +121,10 @@ BAD_INPUT = [
     (["rename", "nope", "x"], 3, "no session"),
     (["delete", "nope", "--yes"], 3, "no session"),
     (["follow", "nope"], 3, "no session"),
+    (["export", "nope"], 3, "no session"),
+    (["export", "nope", "-o", "/nonexistent/x"], 2, "cannot be written"),
+    (["import", "/nonexistent"], 2, "cannot be read"),
+    (["import", "/dev/null"], 2, "is empty"),
     (["state", "get", "nope"], 3, "no session"),
     (["state", "set", "nope", "a=1"], 3, "no session"),
     (["state", "set", "nope", "a"], 2, "write KEY=VALUE"),
@@ -136,6 +143,59 @@ def test_bad_input_gets_one_clear_line_and_its_exit_code(
     assert (done.exit_code, done.stdout) == (code, "")
     assert part in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_export_is_imported_from_a_file_and_from_stdin(tmp_path: Path) -> None:
+    session_id = a_turn("What is \u2066 it?")
+    file = tmp_path / "session.jsonl"
+    file.write_text("old")
+
+    written = workyard("sessions", "export", session_id, "-o", str(file))
+    printed = workyard("sessions", "export", session_id)
+    workyard("sessions", "delete", session_id, "--yes")
+    back = workyard("sessions", "import", str(file))
+    piped = CliRunner().invoke(app, ["sessions", "import", "-"], input=printed.stdout_bytes)
+
+    assert (written.exit_code, written.stdout) == (0, "")
+    assert file.stat().st_mode & 0o077 == 0
+    assert file.read_bytes() == printed.stdout_bytes
+    assert [each.name for each in tmp_path.iterdir()] == [file.name]
+    assert back.stdout == f"{session_id}\n"
+    assert piped.exit_code == 0
+    assert piped.stdout.strip() not in ("", session_id)
+    shown = workyard("sessions", "show", piped.stdout.strip()).stdout
+    assert "What is \\u2066 it?" in shown
+
+
+def test_messages_are_imported_for_an_agent_and_a_root(tmp_path: Path) -> None:
+    session_id = a_turn("What is it?")
+    file = tmp_path / "messages.json"
+    workyard("sessions", "export", session_id, "--format", "messages", "-o", str(file))
+
+    nobody = workyard("sessions", "import", str(file))
+    done = workyard("sessions", "import", str(file), "--agent", "guide", "--root", str(tmp_path))
+
+    assert nobody.exit_code == 2
+    assert "--agent" in nobody.stderr
+    listed = workyard("sessions", "list", "--root", str(tmp_path), "--search", "what is").stdout
+    assert done.stdout.strip() in listed
+
+
+def test_export_as_markdown_is_readable() -> None:
+    text = workyard("sessions", "export", a_turn("Why?"), "--format", "markdown").stdout
+
+    assert "> Why?" in text
+    assert "\nhi\n" in text
+
+
+def test_export_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "session.jsonl"
+    file.write_text("old")
+
+    done = workyard("sessions", "export", "nope", "-o", str(file))
+
+    assert done.exit_code == 3
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
 
 
 def test_followed_session_is_shown_with_its_text() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.errors import NotResumableError
-from orchestrator.events import RunEnded, ToolCalled, ToolReturned
+from orchestrator.events import RecordedEvent, RunEnded, ToolCalled, ToolReturned
 from orchestrator.store.tables import RUN, TOOL_CALL, SessionRow
 from tests.orchestrator.doomed import follow_script, fork
 from tests.orchestrator.played import playing, record_of
@@ -48,7 +48,7 @@ class Settled:
 def settled(db: Connection, session: SessionRow) -> Settled:
     query = select(TOOL_CALL.c.call_id, TOOL_CALL.c.tool).join(RUN, RUN.c.pk == TOOL_CALL.c.run_pk)
     of_session = (RUN.c.session_pk == session.pk, TOOL_CALL.c.outcome.is_not(None))
-    returned = {call_id: tool for call_id, tool in db.execute(query.where(*of_session))}
+    returned = {row.call_id: row.tool for row in db.execute(query.where(*of_session))}
     return Settled(answers=0, returned=returned)
 
 
@@ -120,7 +120,7 @@ async def check_resumed(place: Place, session_id: str, dice: random.Random) -> N
     assert turn.output == "ok "
 
 
-def check_record(events: list, messages: list[ModelMessage]) -> None:
+def check_record(events: list[RecordedEvent], messages: list[ModelMessage]) -> None:
     """Hold that everything is told once, in order, and that a provider takes the history."""
     assert [e.seq for e in events] == list(range(1, len(events) + 1))
     ids = [f"1.{s}.{i}" for s, step in enumerate(STEPS) for i in range(len(step))]

@@ -2,7 +2,7 @@
 
 import typer
 
-from orchestrator.cli.sessions import changing, forking, listing, running, showing
+from orchestrator.cli.sessions import changing, forking, listing, running, showing, transfer
 
 app = typer.Typer(help="The sessions on record.", no_args_is_help=True)
 
@@ -14,4 +14,6 @@ app.command("resume")(running.resume)
 app.command("cancel")(running.cancel)
 app.command("rename")(changing.rename)
 app.command("delete")(changing.delete)
+app.command("export")(transfer.export)
+app.command("import")(transfer.import_session)
 app.add_typer(changing.state, name="state")
