@@ -117,10 +117,14 @@ class Spec:
         defaults = {n: s["default"] for n, s in self.inputs.items() if "default" in s}
         inputs = {**defaults, **given}
         try:
-            json.dumps(inputs, ensure_ascii=False).encode()
+            json.dumps(inputs, ensure_ascii=False, allow_nan=False).encode()
         except UnicodeEncodeError:
             raise InputsError(
                 f"An input of agent {self.name!r} is not valid Unicode text."
+            ) from None
+        except ValueError:
+            raise InputsError(
+                f"An input of agent {self.name!r} is a number that JSON has no word for."
             ) from None
         for name in sorted(self.required_inputs - inputs.keys()):
             about = self.inputs.get(name, {}).get("description", "no description")

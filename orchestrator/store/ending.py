@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from pydantic_ai import RunUsage
 from sqlalchemy import Connection, bindparam, select, update
@@ -17,6 +18,9 @@ from orchestrator.store.writer import Transaction
 
 COUNTED = tuple(name for name in Usage.model_fields if name != "version")
 """The columns of a run's row that say what it has used."""
+
+_MOST = 2**31 - 1
+_MOST_DOLLARS = 10**8
 
 _TRIGGERS = {
     RunStatus.SUCCEEDED: "run_succeeded",
@@ -79,9 +83,19 @@ def end_row(
         "error_code": ended.error_code,
         "error_text": ended.error_text,
         "ended_at": datetime.now(UTC),
-        **{name: getattr(ended.usage, name) for name in COUNTED},
+        **{name: _counted(getattr(ended.usage, name)) for name in COUNTED},
     }
     db.execute(_END_ROW, values)
+
+
+def _counted(used: int | Decimal | None) -> int | Decimal | None:
+    """Return what a provider has told as its column can hold it; the event has it as it was told.
+
+    Nobody has used so much. A cost like that is not known.
+    """
+    if isinstance(used, int):
+        return min(used, _MOST)
+    return used if used is not None and used.is_finite() and used < _MOST_DOLLARS else None
 
 
 # Statements are made once: to put one together costs more than to run it.

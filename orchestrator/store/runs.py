@@ -22,6 +22,9 @@ from orchestrator.store.tables import EVENT, RUN, SESSION, plain
 from orchestrator.store.usage import read_usage
 from orchestrator.store.writer import Transaction
 
+MODEL_CHARS = 200
+"""How much of a model's name its column takes; the event has the whole."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -58,7 +61,7 @@ def claim(draft: RunDraft, run_id: str, liveness: Liveness, tx: Transaction) -> 
         "status": RunStatus.RUNNING.value,
         "agent": draft.agent,
         "spec_sha256": draft.spec_sha256,
-        "model": draft.model,
+        "model": plain(draft.model)[:MODEL_CHARS],
         "prompt": draft.prompt,
         "inputs": draft.inputs,
         "first_message_seq": session.message_seq + 1,

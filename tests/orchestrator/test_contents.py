@@ -1,9 +1,11 @@
 """What messages and calls can hold: each kind is read as it was written, or refused with a word."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
-from pydantic_ai import Agent
+from pydantic_ai import Agent, RunUsage
 from pydantic_ai.messages import (
     BinaryContent,
     BinaryImage,
@@ -21,7 +23,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from sqlalchemy import Connection, select
 
-from orchestrator.events import RunEnded, ToolCalled, ToolReturned
+from orchestrator.events import RunEnded, RunStarted, ToolCalled, ToolReturned, Usage
 from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
@@ -272,3 +274,29 @@ async def test_whatever_tools_return_a_run_is_on_record_as_it_was(store: Store) 
     assert as_said(found) == as_said(result.all_messages())
     events = [e.event async for e in store.sessions.all_events(run.session_id)]
     assert sum(isinstance(event, ToolReturned) for event in events) == len(values)
+
+
+async def test_numbers_that_no_run_can_have_used_end_it_all_the_same(store: Store) -> None:
+    """A server can count wrongly, and a column has its limits."""
+    run = await store.claim(draft())
+    usage = Usage(requests=1, input_tokens=10**30, output_tokens=2**63, cost=Decimal("1e40"))
+    ended = RunEnded(status=RunStatus.SUCCEEDED, usage=usage)
+
+    await store.end(run, ended, session_usage=RunUsage(input_tokens=10**30))
+
+    (row,) = await store.sessions.runs(run.session_id)
+    assert (row.requests, row.input_tokens, row.output_tokens) == (1, 2**31 - 1, 2**31 - 1)
+    assert row.cost is None
+    events = [e.event async for e in store.sessions.all_events(run.session_id)]
+    assert events[-1] == ended
+    (total,) = await store.sessions.usage()
+    assert (total.cost, total.unpriced_runs) == (None, 1)
+
+
+@pytest.mark.parametrize("model", ["m" * 5000, "a\0b", "\ud800", "é" * 201])
+async def test_model_of_any_name_is_on_record(store: Store, model: str) -> None:
+    run = await store.claim(replace(draft(), model=model))
+
+    events = [e.event async for e in store.sessions.all_events(run.session_id)]
+    assert isinstance(events[0], RunStarted)
+    assert events[0].model == model

@@ -183,6 +183,7 @@ def test_defaults_complete_the_inputs(spec: Spec) -> None:
         ({"topic": "a", "count": 0}, "Input count"),
         ({"topic": 1}, "Input topic"),
         ({"topic": "caf\udce9"}, "not valid Unicode"),
+        ({"topic": "x", "count": float("nan")}, "JSON has no word for"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(
