@@ -13,7 +13,7 @@ from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from mcp_server.fence.grant import Grant
-from orchestrator.bootstrap import Orchestrator
+from orchestrator.bootstrap import Connect, Orchestrator
 from orchestrator.connections import StdioConnection
 from orchestrator.settings import Settings
 
@@ -29,6 +29,12 @@ capabilities:
       read: ['**']
       write: ['**']
   - Budget: {requests: 20}
+"""
+
+TALKER = """\
+name: talker
+description: Needs no workspace.
+instructions: Talk.
 """
 
 
@@ -81,6 +87,8 @@ class Place:
 
     base: Path
     url: str
+    connect: Connect = Tapped
+    """Calls are counted where the server is a process of its own."""
 
     @property
     def root(self) -> Path:
@@ -92,6 +100,7 @@ class Place:
         (self.root / "log.txt").write_text("END\n")
         (self.base / "specs").mkdir()
         (self.base / "specs" / "worker.yaml").write_text(SPEC)
+        (self.base / "specs" / "talker.yaml").write_text(TALKER)
 
     @asynccontextmanager
     async def yard(self) -> AsyncGenerator[Orchestrator]:
@@ -103,7 +112,7 @@ class Place:
         )
         specs = self.base / "specs"
         async with Orchestrator.open(
-            self.root, specs=specs, settings=settings, connect=Tapped
+            self.root, specs=specs, settings=settings, connect=self.connect
         ) as yard:
             yield yard
 
