@@ -102,7 +102,8 @@ def sqlite_file(url: str) -> Path | None:
         return None
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
-    return Path(str(parsed.database))
+    # By its own name, whichever link leads there: so are the locks beside it.
+    return Path(str(parsed.database)).expanduser().resolve()
 
 
 @dataclass(frozen=True)

@@ -70,3 +70,15 @@ async def test_place_where_no_file_can_be_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match="cannot be made"):
         async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'file' / 'record.db'}"):
             pass
+
+
+async def test_locks_of_a_record_are_the_same_by_whatever_link_it_is_opened(
+    url: str, tmp_path: Path
+) -> None:
+    """Two that write under different locks would corrupt it."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "record.db")
+
+    async with open_store(url), open_store(f"sqlite+aiosqlite:///{tmp_path / 'link.db'}"):
+        locks = sorted(path.name for path in tmp_path.glob("*-lock"))
+
+    assert locks == ["record.db-lock"]
