@@ -5,6 +5,7 @@ messages and events tell, which then hold their results themselves.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from sqlalchemy import bindparam, update
 
 from orchestrator.events import ToolCalled, ToolReturned
 from orchestrator.store.claimed import Additions, ClaimedRun
-from orchestrator.store.messages import as_json, call_key, dump_result, short_result
+from orchestrator.store.messages import call_key, dump_result, short_result
 from orchestrator.store.tables import TOOL_CALL
 from orchestrator.store.writer import Transaction
 
@@ -95,5 +96,5 @@ def kept(run: ClaimedRun, added: Additions) -> None:
 
 
 def _sha256(arguments: Mapping[str, Any]) -> str:
-    canonical = as_json(dict(sorted(arguments.items())))
+    canonical = json.dumps(arguments, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
