@@ -58,8 +58,12 @@ class PostgresDatabase:
         return await self._persistently(self.engine.begin, work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Return what a function reads; it may be run again. Raises as `transact` does."""
-        return await self._persistently(self.engine.connect, work)
+        """Return what a function reads; it sees one state of the database, and may be run again.
+
+        Raises as `transact` does.
+        """
+        at_one_moment = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        return await self._persistently(at_one_moment.connect, work)
 
     async def _persistently(
         self, connect: Callable[[], _Connecting], work: Callable[[Connection], T]

@@ -6,15 +6,26 @@ from collections.abc import Sequence
 import pytest
 from pydantic_ai.messages import ModelMessage
 from sqlalchemy import Connection, select, text, update
+from sqlalchemy.util import await_only
 
 from orchestrator.errors import NotFoundError, SessionBusyError, StoreUnavailableError
-from orchestrator.events import RunEnded
+from orchestrator.events import RecordedEvent, RunEnded
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store import ending
 from orchestrator.store.claimed import Additions
 from orchestrator.store.deleting import delete_session
+from orchestrator.store.log import load_events
 from orchestrator.store.store import Store, open_store
-from orchestrator.store.tables import BLOB, EVENT, MESSAGE, RUN, SESSION, SESSION_BLOB, TOOL_CALL
+from orchestrator.store.tables import (
+    BLOB,
+    EVENT,
+    MESSAGE,
+    RUN,
+    SESSION,
+    SESSION_BLOB,
+    TOOL_CALL,
+    SessionRow,
+)
 from tests.orchestrator.turns import (
     begin,
     begun_by_the_dead,
@@ -209,3 +220,19 @@ async def test_what_was_written_in_the_same_commit_is_deleted_too(store: Store) 
 
     assert (await counts(store))["event"] == 0
     assert (await counts(store))["message"] == 2
+
+
+async def test_reader_in_the_middle_of_a_session_that_is_deleted_sees_all_of_it(
+    store: Store, url: str
+) -> None:
+    session_id = await turn_with_calls(store, ["one"])
+    events = [each async for each in store.sessions.all_events(session_id)]
+
+    def look(db: Connection, session: SessionRow) -> list[RecordedEvent]:
+        db.execute(select(SESSION.c.pk)).all()
+        await_only(store.sessions.delete(session_id))
+        return load_events(db, session, after=0, limit=100)
+
+    async with open_store(url) as reader:
+        assert await reader.sessions.look(session_id, look) == events
+    assert set((await counts(store)).values()) == {0}
