@@ -9,6 +9,7 @@ to a pipe.
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import select
@@ -110,6 +111,16 @@ class Output:
             self._waiting += data
             if len(self._waiting) == len(data):
                 self._flush()
+
+    def look(self) -> None:
+        """Note a fault if nobody is left to read, without writing anything."""
+        poll = select.poll()
+        poll.register(self._fd, 0)  # a fault is reported whether it is asked for or not
+        if self.fault is None and any(
+            e & (select.POLLERR | select.POLLHUP) for _, e in poll.poll(0)
+        ):
+            self.fault = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            self._waiting.clear()
 
     async def close(self) -> None:
         """Wait until a thread has written what it was given, and end it."""

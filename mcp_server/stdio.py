@@ -31,6 +31,9 @@ MAX_AT_ONCE = 64
 MAX_HELD_BYTES = 1 << 22
 _MAX_UNREAD_BYTES = 1 << 20  # of answers: with more of them nothing is begun
 
+_LOOK_S = 0.1
+"""How often to look whether anybody is left to read answers, once nothing more comes."""
+
 _CANCELLED = "notifications/cancelled"
 
 logger = logging.getLogger(__name__)
@@ -179,7 +182,14 @@ class Stdio:
 
     async def _change(self) -> None:
         self._changed.clear()
-        await self._changed.wait()
+        if not self._has_ended:
+            await self._changed.wait()
+            return
+        # One that has said all may still read answers, and one that was killed does not: what
+        # waits to be done for it must not be done behind its back.
+        with anyio.move_on_after(_LOOK_S):
+            await self._changed.wait()
+        self._output.look()
 
     def _steer(self) -> None:
         """Read while there is room, and again when half of it is free."""

@@ -21,6 +21,7 @@ from tests.orchestrator.played import record_of
 from tests.orchestrator.scripted import (
     CHANGES,
     DONE,
+    FILES,
     LOG,
     STEPS,
     Place,
@@ -101,8 +102,11 @@ async def check_resumed(place: Place, session_id: str, dice: random.Random) -> N
         messages = await yard.sessions.messages(session_id)
         changes = await yard.changes(limit=99)
         turn = await yard.run("talker", "on", model=place.keeping([]), session_id=session_id)
+        left = place.files()
         await yard.undo(run=run.id)
 
+    assert left == FILES
+    assert place.files() == {"log.txt": "END\n"}
     assert (run.status, run.output) == ("succeeded", DONE)
     assert session.status == "idle"
     # No answer that was settled is asked for again, and each of the others once.
