@@ -26,7 +26,7 @@ from mcp_server.fence.openers import (
     link_target,
     split,
 )
-from mcp_server.text import shown, stored_name
+from mcp_server.text import shown, stored_name, without_host_paths
 
 MAX_PATH_BYTES = 4095
 """Linux' PATH_MAX without the NUL; longer paths fail in ways that differ by system call."""
@@ -88,7 +88,7 @@ class Root:
                     parts = parts[len(name) :]
                     break
             else:
-                raise _escape(path)
+                raise self._escape(path)
         return self._stored(parts) if "\\" in path else parts
 
     def _stored(self, parts: Parts) -> Parts:
@@ -121,7 +121,7 @@ class Root:
         try:
             return self.open_parts(parts, flags)
         except PathEscapeError:
-            raise _escape(path) from None
+            raise self._escape(path) from None
 
     def open_parts(self, parts: Parts, flags: int) -> Opened:
         """Open what is at the components `parts`, as `open` does."""
@@ -162,8 +162,16 @@ class Root:
                         return
                     pending = split(directory.path) + target + rest[1:]
         except PathEscapeError:
-            raise _escape(path) from None
+            raise self._escape(path) from None
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+    def _escape(self, path: str) -> PathEscapeError:
+        # Cut with the root, a long one would be all that is left of the path.
+        return PathEscapeError(
+            f"Path {shown(without_host_paths(path, self.names))} leads out of the workspace. Give "
+            "a path relative to its root, such as 'src/app.py'; links and '..' are followed only "
+            "inside."
+        )
 
     def _deepest_directory(self, parts: Parts) -> tuple[Opened, Parts]:
         """Return the deepest directory on the way to the last component, and what is left."""
@@ -199,10 +207,3 @@ def _checked_parts(path: str) -> Parts:
             f"turns back by '..' at most {MAX_RESTARTS} times: leave out the detours."
         )
     return parts
-
-
-def _escape(path: str) -> PathEscapeError:
-    return PathEscapeError(
-        f"Path {shown(path)} leads out of the workspace. Give a path relative to its root, such "
-        "as 'src/app.py'; links and '..' are followed only inside."
-    )
