@@ -37,7 +37,7 @@ class Loading:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        for module, name in ((runs, "load_messages"), (store, "repair_messages")):
+        for module, name in ((runs, "load_window"), (store, "repair_messages")):
             vars(module)[name] = self._timed(vars(module)[name])
 
     def _timed(self, work: Callable[P, T]) -> Callable[P, T]:
