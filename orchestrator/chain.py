@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast  # Any: what metadata holds
 
-from pydantic_ai.messages import CompactionPart, ModelMessage, ModelResponse
+from pydantic_ai.messages import (
+    CompactionPart,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    UserPromptPart,
+)
 
 from orchestrator.compaction.capability import AFTER, BEFORE, REASON
 from orchestrator.events import HistoryCompacted
@@ -44,8 +50,7 @@ class Chain:
     def news(self, history: Sequence[ModelMessage]) -> News:
         """Return what of a history is not on record."""
         known = self._on_record
-        goes_on = len(history) >= len(known) and all(map(_is_same, history, known))
-        if goes_on:
+        if goes_on(history, known):
             new = history[len(known) :]
             if new and self._answer is not None and _is_same(new[0], self._answer):
                 new = new[1:]
@@ -90,6 +95,20 @@ class Chain:
         known = self._on_record
         message = history[begin - 1]
         return -back <= len(known) and message is known[back] and id(message) in self._numbers
+
+
+def goes_on(history: Sequence[ModelMessage], known: Sequence[ModelMessage]) -> bool:
+    """Say whether a history begins with these messages."""
+    return len(history) >= len(known) and all(map(_is_same, history, known))
+
+
+def repeats(news: News, prompt: str) -> bool:
+    """Say whether news are one request that says nothing but a prompt that is on record already."""
+    if news.given is not None or len(news.new) != 1 or not isinstance(news.new[0], ModelRequest):
+        return False
+    return all(
+        isinstance(part, UserPromptPart) and part.content == prompt for part in news.new[0].parts
+    )
 
 
 def _is_same(one: ModelMessage, other: ModelMessage) -> bool:

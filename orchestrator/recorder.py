@@ -36,7 +36,7 @@ from pydantic_ai.output import OutputContext
 from pydantic_ai.tools import ToolDefinition
 
 from orchestrator.capabilities import FilesChanged
-from orchestrator.chain import Chain, News, compacted_event
+from orchestrator.chain import Chain, News, compacted_event, goes_on, repeats
 from orchestrator.events import (
     AgentMessage,
     Event,
@@ -87,6 +87,8 @@ class Recorder(AbstractCapability[Any]):
         self._known_calls = {*settled.called}
         self._known_results = {*settled.results}
         self._changed: dict[str, list[FileChanged]] = {}  # by the ids of calls under way
+        self._asked: list[ModelMessage] | None = None
+        """The history with the first request, while that waits to be written with its answer."""
         self._flushed_at = time.monotonic()
         self._turn = anyio.Lock()
 
@@ -116,10 +118,10 @@ class Recorder(AbstractCapability[Any]):
         own = [*self._own, *self._chain.news(self._messages).new]
         return together(self.run.used_beside, used_beside(self.usage, self._before, own))
 
-    def _unwritten(self) -> tuple[News, Additions]:
+    def _unwritten(self, history: Sequence[ModelMessage]) -> tuple[News, Additions]:
         """Return what is not on record yet."""
         self._end_text()
-        news = self._chain.news(self._messages)
+        news = self._chain.news(history)
         events, compacted = tuple(self._events), None
         if news.given is not None:
             upto = self._chain.upto(news)
@@ -158,17 +160,25 @@ class Recorder(AbstractCapability[Any]):
         request_context: ModelRequestContext,
         handler: WrapModelRequestHandler,
     ) -> ModelResponse:
-        """Write what is to be asked: to make it fit the model can take long, or end the run."""
+        """Write what is to be asked: to make it fit the model can take long, or end the run.
+
+        The first request says what the claim has written. It is written with its answer: whoever
+        goes on with the run can ask the same again.
+        """
         self._messages = ctx.messages
         self._known_answer = None
-        await self.flush()
+        if self._is_said_already():
+            self._asked = list(ctx.messages)
+        else:
+            await self.flush()
         return await handler(request_context)
 
     async def before_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
     ) -> ModelRequestContext:
         """Write what the model is about to be sent, if that is not all of it."""
-        await self.flush()
+        if self._asked is None or self._is_replaced():
+            await self.flush()
         return request_context
 
     async def prepare_model_request(
@@ -269,22 +279,43 @@ class Recorder(AbstractCapability[Any]):
     async def end(self, ended: RunEnded) -> None:
         """Write the run's end, and what has come in before it, in one transaction."""
         async with self._turn:
-            _, added = self._unwritten()
+            await self._write_replaced()
+            _, added = self._unwritten(self._messages)
             await self.store.end(self.run, ended, added, session_usage=self.usage)
 
     @uninterrupted
     async def flush(self) -> None:
         """Write what has come in since the last time, in one transaction."""
         async with self._turn:
-            news, added = self._unwritten()
-            events = len(self._events)
-            await self.store.record(self.run, added)
-            # Not before: what could not be written is written with what comes next.
-            del self._events[:events]
-            del self._results[: len(added.results)]
-            self._chain.wrote(news)
-            self._own += news.new
-            self._flushed_at = time.monotonic()
+            await self._write_replaced()
+            await self._write(self._messages)
+
+    async def _write_replaced(self) -> None:
+        """Write the request that waits as it was asked, if the history is another one by now."""
+        if self._asked is not None and self._is_replaced():
+            await self._write(self._asked)
+
+    async def _write(self, history: Sequence[ModelMessage]) -> None:
+        news, added = self._unwritten(history)
+        events = len(self._events)
+        await self.store.record(self.run, added)
+        # Not before: what could not be written is written with what comes next.
+        del self._events[:events]
+        del self._results[: len(added.results)]
+        self._asked = None
+        self._chain.wrote(news)
+        self._own += news.new
+        self._flushed_at = time.monotonic()
+
+    def _is_said_already(self) -> bool:
+        """Say whether all that is not on record is a request with the prompt, which is."""
+        if self._own or self._events:
+            return False
+        return repeats(self._chain.news(self._messages), self.run.draft.prompt)
+
+    def _is_replaced(self) -> bool:
+        """Say whether the history is not the one any more with the request that waits."""
+        return self._asked is not None and not goes_on(self._messages, self._asked)
 
     async def flush_regularly(self) -> None:
         """Write what waits, so that a reader sees it also when the model pauses."""

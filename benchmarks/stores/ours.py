@@ -15,8 +15,9 @@ from benchmarks.stores.interface import Model
 from benchmarks.stores.workload import Turn
 from orchestrator.events import AgentMessage, RunEnded, Usage
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store import runs, store
+from orchestrator.store import store
 from orchestrator.store.claimed import Additions, RunDraft
+from orchestrator.store.pasts import Pasts
 from orchestrator.store.store import open_store
 
 MODEL = "scripted"
@@ -37,8 +38,8 @@ class Loading:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        for module, name in ((runs, "load_window"), (store, "repair_messages")):
-            vars(module)[name] = self._timed(vars(module)[name])
+        for owner, name in ((Pasts, "window"), (store, "repair_messages")):
+            setattr(owner, name, self._timed(getattr(owner, name)))
 
     def _timed(self, work: Callable[P, T]) -> Callable[P, T]:
         def timed(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -70,14 +71,16 @@ class Record:
         return self._talks.setdefault(session, Talk())
 
     async def turn(self, conversation: Talk, turn: Turn, model: Model) -> float:
-        """Run once: the claim, the request, and the response with the run's end."""
+        """Run once: the claim, and request and response with the run's end.
+
+        The claim writes the prompt, so the recorder need not write the request for itself.
+        """
         self._loading.seconds = 0.0
         run = await self._store.claim(draft(turn.user, conversation.id))
         conversation.id = run.session_id
         request = ModelRequest(
             parts=[UserPromptPart(turn.user)], run_id=run.id, conversation_id=run.session_id
         )
-        await self._store.record(run, Additions(messages=[request]))
         await model()
         response = ModelResponse(
             parts=[TextPart(turn.reply)],
@@ -86,7 +89,7 @@ class Record:
             conversation_id=run.session_id,
         )
         ended = RunEnded(status=RunStatus.SUCCEEDED, output=turn.reply, usage=Usage(requests=1))
-        said = Additions(messages=[response], events=[AgentMessage(content=turn.reply)])
+        said = Additions(messages=[request, response], events=[AgentMessage(content=turn.reply)])
         await self._store.end(run, ended, said, session_usage=RunUsage(requests=1))
         return self._loading.seconds
 

@@ -4,7 +4,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any  # what columns hold
 
-from sqlalchemy import Update, and_, bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, select, update
 
 from orchestrator.errors import LeaseLostError
 from orchestrator.events import Event
@@ -13,6 +13,7 @@ from orchestrator.store.compaction import write_compaction
 from orchestrator.store.facts import Said, event_body, parts_of
 from orchestrator.store.ledger import News, keep, kept, news_of
 from orchestrator.store.messages import message_body, read_result
+from orchestrator.store.prepared import Prepared
 from orchestrator.store.tables import (
     BLOB,
     EVENT,
@@ -24,7 +25,7 @@ from orchestrator.store.tables import (
 )
 from orchestrator.store.writer import Transaction
 
-MOVE_ON = (
+MOVING_ON = (
     update(SESSION)
     .where(
         SESSION.c.pk == bindparam("session"),
@@ -34,6 +35,7 @@ MOVE_ON = (
     )
     .values(last_event_seq=bindparam("to_event"), last_message_seq=bindparam("to_message"))
 )
+MOVE_ON = Prepared(MOVING_ON)
 
 _WHERE = (
     select(RUN.c.pk, RUN.c.attempt, SESSION.c.last_event_seq, SESSION.c.last_message_seq)
@@ -41,7 +43,7 @@ _WHERE = (
     .where(SESSION.c.pk == bindparam("session"))
 )
 # Whoever deletes the last session that refers to a blob waits until this one does.
-_KNOWN_BLOB = (
+_KNOWN_BLOB = Prepared(
     select(BLOB.c.pk, SESSION_BLOB.c.session_pk)
     .outerjoin(
         SESSION_BLOB,
@@ -52,12 +54,12 @@ _KNOWN_BLOB = (
     .where(BLOB.c.sha256 == bindparam("sha256"))
     .with_for_update(read=True, key_share=True, of=BLOB)
 )
-_NEW_BLOB = insert(BLOB).returning(BLOB.c.pk)
-_REFER = insert(SESSION_BLOB)
+_NEW_BLOB = Prepared(insert(BLOB).returning(BLOB.c.pk))
+_REFER = Prepared(insert(SESSION_BLOB))
 
 
 def append(
-    tx: Transaction, run: ClaimedRun, added: Additions, move_on: Update = MOVE_ON, **columns: Any
+    tx: Transaction, run: ClaimedRun, added: Additions, move_on: Prepared = MOVE_ON, **columns: Any
 ) -> None:
     """Add what has happened in a run, numbered from where the process that holds it stands.
 
@@ -99,7 +101,7 @@ def event_row(  # noqa: PLR0913 - the columns of a row
 
 
 def _moved_on(
-    tx: Transaction, run: ClaimedRun, added: Additions, move_on: Update, columns: dict[str, Any]
+    tx: Transaction, run: ClaimedRun, added: Additions, move_on: Prepared, columns: dict[str, Any]
 ) -> bool:
     """Move the session's counters on; False if this very addition is on record already."""
     step = {
@@ -110,7 +112,7 @@ def _moved_on(
         "to_event": run.event_seq + len(added.events),
         "to_message": run.message_seq + added.numbers,
     }
-    if tx.connection.execute(move_on, step | columns).rowcount == 1:
+    if move_on.change(tx.connection, step | columns) == 1:
         return True
     # A commit whose answer was lost, as when the database restarts, and which is tried again. Not
     # what another process has added that goes on with the same run: that is another attempt.
@@ -170,14 +172,11 @@ def refer_to_blob(tx: Transaction, session_pk: int, text: str) -> int:
     content = text.encode(errors="surrogatepass")
     sha256 = hashlib.sha256(content).hexdigest()
     this = {"sha256": sha256, "session": session_pk}
-    found = tx.connection.execute(_KNOWN_BLOB, this).one_or_none()
-    if found is None:
-        new = {"sha256": sha256, "content": content}
-        pk: int = tx.connection.execute(_NEW_BLOB, new).scalar_one()
-    else:
-        pk = found.pk
-    if found is None or found.session_pk is None:
-        tx.connection.execute(_REFER, {"session_pk": session_pk, "blob_pk": pk})
+    found = _KNOWN_BLOB.rows(tx.connection, this)
+    new = {"sha256": sha256, "content": content}
+    pk: int = (found or _NEW_BLOB.rows(tx.connection, new))[0][0]
+    if not found or found[0][1] is None:
+        _REFER.change(tx.connection, {"session_pk": session_pk, "blob_pk": pk})
     return pk
 
 

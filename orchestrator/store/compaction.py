@@ -16,7 +16,13 @@ from sqlalchemy import Connection, bindparam, select, update
 from orchestrator.errors import HistoryUnreadableError
 from orchestrator.events import Usage
 from orchestrator.store.claimed import ClaimedRun, Compacted
-from orchestrator.store.messages import COMPACTION, as_json, messages_of, read_messages
+from orchestrator.store.messages import (
+    COMPACTION,
+    StoredMessage,
+    as_json,
+    messages_of,
+    read_messages,
+)
 from orchestrator.store.tables import MESSAGE, SESSION
 from orchestrator.store.window import Stretch, elsewhere_of, path_to, stored_messages
 from orchestrator.store.writer import Transaction
@@ -29,6 +35,10 @@ class ModelWindow:
     given: Sequence[ModelMessage]
     rest: Sequence[tuple[int, ModelMessage]]
     """Messages as they were written, with their numbers."""
+    last: StoredMessage | None = None
+    """The last row of them."""
+    chars: int = 0
+    """How much JSON they have been."""
 
     @property
     def messages(self) -> list[ModelMessage]:
@@ -78,10 +88,44 @@ def load_window(
     if window_seq:
         body = _body_at(db, session_id, path, window_seq)
         given, after = body["given"], body["upto"]
-    rows = [row for row in stored_messages(db, path, after=after) if row.kind != COMPACTION]
-    messages = read_messages(rows, elsewhere_of(db, session_id, rows))
-    numbers = [row.seq for row in rows]
-    return ModelWindow(given, list(zip(numbers, messages, strict=True)))
+    rows = stored_messages(db, path, after=after)
+    return _with(db, session_id, ModelWindow(given, ()), rows)
+
+
+def longer_window(
+    db: Connection, session_id: str, session_pk: int, known: ModelWindow, *, upto: int
+) -> ModelWindow | None:
+    """Return a window with the messages that have come since it was loaded.
+
+    None if its last message is not on record any more: then it is that of another session, which
+    was put on record in the place of a deleted one.
+
+    Raises:
+        HistoryUnreadableError: If one of them cannot be read; it names session and message.
+    """
+    if known.last is None:
+        return None
+    path = path_to(db, session_pk, upto)
+    rows = stored_messages(db, path, after=known.last.seq - 1)
+    if rows[:1] != [known.last]:
+        return None
+    return _with(db, session_id, known, rows[1:])
+
+
+def _with(
+    db: Connection, session_id: str, known: ModelWindow, rows: Sequence[StoredMessage]
+) -> ModelWindow:
+    said = [row for row in rows if row.kind != COMPACTION]
+    elsewhere = elsewhere_of(db, session_id, said)
+    messages = read_messages(said, elsewhere)
+    numbers = [row.seq for row in said]
+    texts = [*(row.body for row in said), *elsewhere.results.values()]
+    return ModelWindow(
+        known.given,
+        [*known.rest, *zip(numbers, messages, strict=True)],
+        last=rows[-1] if rows else known.last,
+        chars=known.chars + sum(map(len, texts)),
+    )
 
 
 def window_at(db: Connection, session_pk: int, seq: int) -> int:

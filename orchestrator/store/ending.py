@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from pydantic_ai import RunUsage
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, null, select, update
 
 from orchestrator.events import RunEnded, Usage
 from orchestrator.lifecycle import RunStatus, next_status
-from orchestrator.store.additions import MOVE_ON, append, first_number
+from orchestrator.store.additions import MOVING_ON, append, first_number
 from orchestrator.store.claimed import Additions, ClaimedRun
 from orchestrator.store.facts import Place, Said, parts_of
+from orchestrator.store.prepared import Prepared
 from orchestrator.store.tables import EVENT, RUN
 from orchestrator.store.usage import dump_usage
 from orchestrator.store.writer import Transaction
@@ -85,7 +86,7 @@ def end_row(
         "ended_at": datetime.now(UTC),
         **{name: _counted(getattr(ended.usage, name)) for name in COUNTED},
     }
-    db.execute(_END_ROW, values)
+    _END_ROW.change(db, values)
 
 
 def _counted(used: int | Decimal | None) -> int | Decimal | None:
@@ -99,8 +100,9 @@ def _counted(used: int | Decimal | None) -> int | Decimal | None:
 
 
 # Statements are made once: to put one together costs more than to run it.
-_LEAVE = MOVE_ON.values(active_run_pk=None)
-_LEAVE_USED = _LEAVE.values(usage=bindparam("usage"))
+_LEAVING = MOVING_ON.values(active_run_pk=null())
+_LEAVE = Prepared(_LEAVING)
+_LEAVE_USED = Prepared(_LEAVING.values(usage=bindparam("usage")))
 _OUTPUT = ("output", "output_seq", "output_part")
 _HOW = ("status", *_OUTPUT, "error_code", "error_text", "ended_at", *COUNTED)
 _ENDED = (
@@ -114,7 +116,7 @@ _ENDED = (
         RUN.c.status.not_in((RunStatus.RUNNING.value, RunStatus.INTERRUPTED.value)),
     )
 )
-_END_ROW = (
+_END_ROW = Prepared(
     update(RUN)
     .where(RUN.c.pk == bindparam("this"))
     .values({name: bindparam(name) for name in _HOW})

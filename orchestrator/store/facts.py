@@ -112,12 +112,18 @@ def parts_of(messages: Sequence[ModelMessage], *, first: int) -> dict[Place, Any
     }
 
 
+def _is_same(value: object, other: object) -> bool:
+    if isinstance(value, str):
+        return value == other
+    return as_json(value) == as_json(other)  # to Python, 1 and true are the same
+
+
 def event_body(event: Event, said: Said) -> str | None:
     """Return an event's body for its row; None when nothing is left to say."""
     fields = event.model_dump(mode="json", exclude={"type"}, exclude_defaults=True)
     for name, column in _OF_RUN.get(type(event), {}).items():
         value = getattr(event, name)
-        if as_json(value) == as_json(said.run.get(column)):
+        if _is_same(value, said.run.get(column)):
             fields.pop(name, None)
         else:  # also where it is the default: what is not in the row is what the run's says
             fields[name] = value

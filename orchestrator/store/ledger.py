@@ -17,10 +17,11 @@ from sqlalchemy import bindparam, update
 from orchestrator.events import ToolCalled, ToolReturned
 from orchestrator.store.claimed import Additions, ClaimedRun
 from orchestrator.store.messages import call_key, dump_result, short_result
+from orchestrator.store.prepared import Prepared
 from orchestrator.store.tables import TOOL_CALL
 from orchestrator.store.writer import Transaction
 
-_ANSWERED = (
+_ANSWERED = Prepared(
     update(TOOL_CALL)
     .where(TOOL_CALL.c.run_pk == bindparam("run"), TOOL_CALL.c.call_id == bindparam("call"))
     .values(
@@ -75,7 +76,7 @@ def keep(tx: Transaction, run: ClaimedRun, news: News, now: datetime) -> None:
         this = {"run": run.pk, "call": key, "now": now}
         result = _short(news, key, news.tools[key])
         answer = {"new_outcome": news.outcomes[key], "new_result": result}
-        tx.connection.execute(_ANSWERED, this | answer)
+        _ANSWERED.change(tx.connection, this | answer)
 
 
 def _short(news: News, key: str, tool: str) -> str | None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any  # what JSON holds
+from typing import Any, NamedTuple  # Any: what JSON holds
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_ai import RequestUsage
@@ -55,12 +55,14 @@ _WHOLE = '{"part_kind":'
 _NOTHING = {field.name for field in fields(RequestUsage) if field.default == 0} | {"details"}
 """What of a response's usage is nothing when it is not said."""
 
+_READABLE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_ESCAPED = json.JSONEncoder(separators=(",", ":"))
+
 _PROMPTED = '{"parts":[{"in_run":true,'
 """How the body of a run's first message begins when its prompt is on the run's row."""
 
 
-@dataclass(frozen=True)
-class StoredMessage:
+class StoredMessage(NamedTuple):
     """A message's row, with the name of its run."""
 
     seq: int
@@ -132,11 +134,11 @@ def read_result(text: str) -> ToolReturnPart:
 
 def as_json(value: object) -> str:
     """Return compact JSON that every database takes, lone surrogates escaped."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = _READABLE.encode(value)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"))
+        return _ESCAPED.encode(value)
     return text
 
 
@@ -160,8 +162,9 @@ def message_body(
     body: dict[str, Any] = ModelMessagesTypeAdapter.dump_python([message], mode="json")[0]
     body = {key: value for key, value in body.items() if value is not None and key != "kind"}
     body["parts"] = [_lean(part) for part in body["parts"]]
-    if "usage" in body:
-        body["usage"] = _used(body["usage"])
+    used = _used(body.pop("usage", {}))
+    if used:
+        body["usage"] = used
     if body.get("state") == "complete":
         del body["state"]
     said = {

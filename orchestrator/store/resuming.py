@@ -111,7 +111,7 @@ def _take_back(tx: Transaction, draft: RunDraft, run_id: str, liveness: Liveness
         "last_event_seq": seq,
         "updated_at": now,
     }
-    tx.connection.execute(TAKE, taken)
+    TAKE.change(tx.connection, taken)
     tx.flush()
 
 

@@ -1,11 +1,11 @@
 """The piece of work that begins a run."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any  # what columns hold
 
 from pydantic_ai import RunUsage
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Text, bindparam, cast, insert, select, update
 
 from orchestrator.errors import NotFoundError, SessionBusyError, WrongRootError
 from orchestrator.events import Event, RunStarted, UserMessage
@@ -15,9 +15,11 @@ from orchestrator.session import LOCAL_OWNER, title_of
 from orchestrator.store.additions import event_row
 from orchestrator.store.broken import interrupt
 from orchestrator.store.claimed import RunDraft
-from orchestrator.store.compaction import ModelWindow, load_window
+from orchestrator.store.compaction import ModelWindow
 from orchestrator.store.facts import Said
 from orchestrator.store.liveness import Liveness
+from orchestrator.store.pasts import Pasts
+from orchestrator.store.prepared import Prepared
 from orchestrator.store.tables import EVENT, RUN, SESSION, plain
 from orchestrator.store.usage import read_usage
 from orchestrator.store.writer import Transaction
@@ -39,7 +41,7 @@ class Claim:
     past: ModelWindow
 
 
-def claim(draft: RunDraft, run_id: str, liveness: Liveness, tx: Transaction) -> Claim:
+def claim(draft: RunDraft, run_id: str, liveness: Liveness, pasts: Pasts, tx: Transaction) -> Claim:
     """Give a run its session, and write it down with its prompt.
 
     Raises:
@@ -48,13 +50,13 @@ def claim(draft: RunDraft, run_id: str, liveness: Liveness, tx: Transaction) -> 
         SessionBusyError: If another run holds the session.
         HistoryUnreadableError: If the session's past cannot be read.
     """
-    if tx.again and (claimed := _claimed(tx, draft, run_id)) is not None:
+    if tx.again and (claimed := _claimed(tx, draft, run_id, pasts)) is not None:
         return claimed
     now = datetime.now(UTC)
     if draft.session_id is None:
         session = _new_session(tx.connection, draft, now)
     else:
-        session = _found(tx, draft, draft.session_id, liveness)
+        session = _found(tx, draft, draft.session_id, liveness, pasts)
     run = {
         "id": run_id,
         "session_pk": session.session_pk,
@@ -69,7 +71,7 @@ def claim(draft: RunDraft, run_id: str, liveness: Liveness, tx: Transaction) -> 
         "started_at": now,
         **_UNUSED,
     }
-    run_pk: int = tx.connection.execute(_NEW_RUN, run).scalar_one()
+    run_pk: int = _NEW_RUN.rows(tx.connection, run)[0][0]
     liveness.keep(tx.connection, [run_pk])
     events: tuple[Event, ...] = (
         RunStarted(agent=draft.agent, model=draft.model, spec_sha256=draft.spec_sha256),
@@ -84,18 +86,18 @@ def claim(draft: RunDraft, run_id: str, liveness: Liveness, tx: Transaction) -> 
         "last_event_seq": session.event_seq + len(events),
         "updated_at": now,
     }
-    tx.connection.execute(TAKE, taken)
+    TAKE.change(tx.connection, taken)
     return replace(session, run_pk=run_pk, event_seq=session.event_seq + len(events))
 
 
-def _claimed(tx: Transaction, draft: RunDraft, run_id: str) -> Claim | None:
+def _claimed(tx: Transaction, draft: RunDraft, run_id: str, pasts: Pasts) -> Claim | None:
     """Return the claim of this very run, if it is on record."""
     found = tx.connection.execute(_BY_RUN, {"this": run_id}).one_or_none()
     if found is None:
         return None
     past = ModelWindow((), ())
     if draft.session_id is not None:
-        past = load_window(
+        past = pasts.window(
             tx.connection,
             found.id,
             found.session_pk,
@@ -130,7 +132,7 @@ def _new_session(connection: Connection, draft: RunDraft, now: datetime) -> Clai
         "created_at": now,
         "updated_at": now,
     }
-    pk = connection.execute(_NEW_SESSION, row).scalar_one()
+    pk = _NEW_SESSION.rows(connection, row)[0][0]
     return Claim(
         run_pk=0,
         session_pk=pk,
@@ -142,12 +144,14 @@ def _new_session(connection: Connection, draft: RunDraft, now: datetime) -> Clai
     )
 
 
-def _found(tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness) -> Claim:
+def _found(
+    tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness, pasts: Pasts
+) -> Claim:
     found = free_session(tx, draft, session_id, liveness)
     if not found.title:
         entitled = {"this": found.pk, "title": title_of(draft.prompt)}
         tx.connection.execute(_ENTITLE, entitled)
-    past = load_window(
+    past = pasts.window(
         tx.connection,
         session_id,
         found.pk,
@@ -160,7 +164,7 @@ def _found(tx: Transaction, draft: RunDraft, session_id: str, liveness: Liveness
         session_id=session_id,
         event_seq=found.last_event_seq,
         message_seq=found.last_message_seq,
-        usage=read_usage(found.usage),
+        usage=read_usage(json.loads(found.usage)),
         past=past,
     )
 
@@ -177,7 +181,8 @@ class FreeSession:
     last_event_seq: int
     last_message_seq: int
     window_seq: int
-    usage: dict[str, Any]
+    usage: str
+    """JSON."""
 
 
 def free_session(
@@ -209,10 +214,10 @@ def free_session(
 def _locked(db: Connection, session_id: str) -> FreeSession:
     # An id is ASCII; what is not may be text that no database takes.
     this = {"this": session_id if session_id.isascii() else ""}
-    found = db.execute(_FOR_CLAIM, this).one_or_none()
-    if found is None:
+    found = _FOR_CLAIM.rows(db, this)
+    if not found:
         raise NotFoundError("session", session_id)
-    return FreeSession(*found)
+    return FreeSession(*found[0])
 
 
 _UNUSED = {
@@ -224,8 +229,8 @@ _UNUSED = {
     "output_tokens": 0,
 }
 # Statements are made once: to put one together costs more than to run it.
-_NEW_RUN = insert(RUN).returning(RUN.c.pk)
-_NEW_SESSION = insert(SESSION).returning(SESSION.c.pk)
+_NEW_RUN = Prepared(insert(RUN).returning(RUN.c.pk))
+_NEW_SESSION = Prepared(insert(SESSION).returning(SESSION.c.pk))
 _BY_RUN = (
     select(
         RUN.c.pk.label("run_pk"),
@@ -239,7 +244,7 @@ _BY_RUN = (
     .join(SESSION, SESSION.c.pk == RUN.c.session_pk)
     .where(RUN.c.id == bindparam("this"))
 )
-_FOR_CLAIM = (
+_FOR_CLAIM = Prepared(
     select(
         SESSION.c.pk,
         SESSION.c.owner,
@@ -249,14 +254,14 @@ _FOR_CLAIM = (
         SESSION.c.last_event_seq,
         SESSION.c.last_message_seq,
         SESSION.c.window_seq,
-        SESSION.c.usage,
+        cast(SESSION.c.usage, Text),
     )
     .where(SESSION.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
     .with_for_update()
 )
 _ENTITLE = update(SESSION).where(SESSION.c.pk == bindparam("this")).values(title=bindparam("title"))
 _RUN_ID = select(RUN.c.id).where(RUN.c.pk == bindparam("this"))
-TAKE = (
+TAKE = Prepared(
     update(SESSION)
     .where(SESSION.c.pk == bindparam("this"))
     .values(

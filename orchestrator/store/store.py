@@ -23,6 +23,7 @@ from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.database import open_database
 from orchestrator.store.liveness import Liveness
+from orchestrator.store.pasts import Pasts
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.standing import without_superseded
 from orchestrator.store.writer import T, Work
@@ -36,6 +37,7 @@ class Store:
     _access: Access
     _arrivals: Arrivals
     _liveness: Liveness
+    _pasts: Pasts = field(default_factory=Pasts)
     _held: set[int] = field(default_factory=set)
     """The keys of the runs that this process holds."""
 
@@ -50,7 +52,7 @@ class Store:
             HistoryUnreadableError: If the session's past cannot be read.
         """
         run_id = new_id()
-        claim = await self._write(partial(runs.claim, draft, run_id, self._liveness))
+        claim = await self._write(partial(runs.claim, draft, run_id, self._liveness, self._pasts))
         self._held.add(claim.run_pk)
         self._arrivals.announce(claim.session_id)
         return ClaimedRun(

@@ -15,6 +15,7 @@ from orchestrator.store.messages import (
     long_result,
     read_messages,
 )
+from orchestrator.store.prepared import Prepared
 from orchestrator.store.tables import BLOB, MESSAGE, RUN, SESSION, TOOL_CALL
 
 
@@ -33,7 +34,7 @@ def path_to(db: Connection, session_pk: int, upto: int) -> list[Stretch]:
     path: list[Stretch] = []
     at: int | None = session_pk
     while at is not None:
-        session_id, origin_pk, origin_seq = db.execute(_ORIGIN, {"session": at}).one()
+        (session_id, origin_pk, origin_seq), *_ = _ORIGIN.rows(db, {"session": at})
         if any(stretch.session_pk == at for stretch in path):
             raise ValueError(f"session {session_id!r} is its own origin")
         path.append(Stretch(session_id, at, after=origin_seq or 0, upto=upto))
@@ -62,8 +63,8 @@ def stored_messages(
     for stretch in path:
         bounds = {"after": max(after, stretch.after), "upto": stretch.upto}
         if bounds["upto"] > bounds["after"]:
-            found = db.execute(_STRETCH, {"session": stretch.session_pk, **bounds}).all()
-            own = [StoredMessage(*row, stretch.session_id) for row in found]
+            found = _STRETCH.rows(db, {"session": stretch.session_pk, **bounds})
+            own = [StoredMessage._make((*row, stretch.session_id)) for row in found]
             rows += own
             if len(own) != bounds["upto"] - bounds["after"]:
                 return _up_to_gap(rows, after)
@@ -109,10 +110,12 @@ def _all(db: Connection, query: Select[Any], keys: Sequence[int]) -> list[Any]:
 # Statements are made once: to put one together costs more than to run it.
 _PORTION = 500
 _KEYS: BindParameter[int] = bindparam("keys", expanding=True)
-_ORIGIN = select(SESSION.c.id, SESSION.c.origin_pk, SESSION.c.origin_seq).where(
-    SESSION.c.pk == bindparam("session")
+_ORIGIN = Prepared(
+    select(SESSION.c.id, SESSION.c.origin_pk, SESSION.c.origin_seq).where(
+        SESSION.c.pk == bindparam("session")
+    )
 )
-_STRETCH = (
+_STRETCH = Prepared(
     select(
         MESSAGE.c.seq,
         MESSAGE.c.run_pk,

@@ -17,8 +17,12 @@ import anyio
 from sqlalchemy import Connection, Table, insert
 
 from orchestrator.errors import StoreUnavailableError
+from orchestrator.store.prepared import Prepared
+from orchestrator.store.tables import EVENT, MESSAGE, TOOL_CALL
 
 T = TypeVar("T")
+
+_INSERTS = {table: Prepared(insert(table)) for table in (MESSAGE, EVENT, TOOL_CALL)}
 
 MAX_BATCH = 100
 """Pieces of work in one transaction: no reader or other process waits for more."""
@@ -44,7 +48,7 @@ class Transaction:
     def flush(self) -> None:
         """Write the rows that were added; what comes after can read them."""
         for table, rows in self._rows.items():
-            self.connection.execute(insert(table), rows)
+            _INSERTS[table].insert(self.connection, rows)
         self._rows.clear()
 
 

@@ -10,6 +10,7 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from orchestrator.bootstrap import Orchestrator
+from orchestrator.connections import InProcessConnection
 from orchestrator.errors import HistoryUnreadableError, InvalidInputError, NotFoundError
 from orchestrator.events import ToolReturned
 from orchestrator.state import State
@@ -229,7 +230,8 @@ async def test_history_that_cannot_be_read_offers_the_fork_before_the_damage(
     rows("UPDATE message SET body = '{' WHERE seq = ?", damaged)
 
     with pytest.raises(HistoryUnreadableError) as caught:
-        await yard.run("repo_guide", "three", model=playing("x"), session_id=origin)
+        async with Orchestrator.open(yard.root, connect=InProcessConnection) as anew:
+            await anew.run("repo_guide", "three", model=playing("x"), session_id=origin)
 
     command = f"'workyard sessions fork {origin} --at {fork_at}'"
     assert caught.value.fork_at == fork_at

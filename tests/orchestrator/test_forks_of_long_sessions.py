@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.bootstrap import Orchestrator
+from orchestrator.connections import InProcessConnection
 from orchestrator.errors import HistoryUnreadableError, InvalidInputError
 from orchestrator.events import UserMessage
 from tests.orchestrator.by_hand import rows
@@ -79,7 +80,8 @@ async def test_compaction_that_cannot_be_read_offers_a_fork_with_all_messages(
     rows("UPDATE message SET body = '{}' WHERE kind = 'compaction'")
 
     with pytest.raises(HistoryUnreadableError, match=f"Compaction .* fork {origin}' begins"):
-        await yard.run("repo_guide", "on", model=small.model(), session_id=origin)
+        async with Orchestrator.open(yard.root, connect=InProcessConnection) as anew:
+            await anew.run("repo_guide", "on", model=small.model(), session_id=origin)
     fork = await yard.fork(origin)
     early = await yard.fork(origin, at=first - 1)
 

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -41,6 +42,7 @@ from orchestrator.events import (
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store import ending, runs
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
+from orchestrator.store.pasts import Pasts
 from orchestrator.store.store import Store, open_store
 
 INSTRUCTIONS = "Be brief. " * 50
@@ -150,7 +152,7 @@ async def test_next_turn_gets_what_the_one_before_wrote_in_the_same_commit(store
 
     _, claim = await asyncio.gather(
         store._write(lambda tx: ending.end(tx, run, DONE, rest, None)),
-        store._write(lambda tx: runs.claim(draft(run.session_id), "r", store._liveness, tx)),
+        store._write(partial(runs.claim, draft(run.session_id), "r", store._liveness, Pasts())),
     )
 
     assert claim.past.messages == TURN

@@ -1,0 +1,93 @@
+"""Statements that every turn makes, put together once.
+
+SQLAlchemy takes ten times as long to send a statement as SQLite takes to carry it out, and a turn
+makes a dozen. The connection that writes to SQLite is the driver's own underneath: it is handed the
+text that SQLAlchemy has compiled. Every other connection is SQLAlchemy's to use.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any  # what columns hold
+
+from sqlalchemy import Connection, Delete, Insert, Select, Update
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import DBAPIError
+
+Values = Mapping[str, Any]
+Statement = Select[Any] | Insert | Update | Delete
+
+_DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
+
+
+class Prepared:
+    """A statement whose parameters have names, and always the same ones."""
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        self._text = ""
+        self._to_columns: dict[str, Callable[[Any], Any]] = {}
+        """What makes of a value what the driver takes, by the parameter's name."""
+
+    def rows(self, db: Connection, values: Values) -> Sequence[Any]:
+        """Return the rows that it finds or gives back, as tuples.
+
+        What SQLAlchemy would make of a column's value, a time or JSON, is left to the caller.
+        """
+        driver = _driver(db)
+        if driver is None:
+            return db.execute(self.statement, values).all()
+        with self._translated():
+            return self._sent(driver, values).fetchall()
+
+    def change(self, db: Connection, values: Values) -> int:
+        """Return how many rows it has changed."""
+        driver = _driver(db)
+        if driver is None:
+            return db.execute(self.statement, values).rowcount
+        with self._translated():
+            return self._sent(driver, values).rowcount
+
+    def insert(self, db: Connection, rows: Sequence[Values]) -> None:
+        """Insert several rows."""
+        driver = _driver(db)
+        if driver is None:
+            db.execute(self.statement, rows)
+            return
+        self._compile(rows[0])
+        with self._translated():
+            driver.executemany(self._text, map(self._bound, rows))
+
+    def _sent(self, driver: sqlite3.Connection, values: Values) -> sqlite3.Cursor:
+        self._compile(values)
+        return driver.execute(self._text, self._bound(values))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise what the driver raises as SQLAlchemy does; reading a row can fail too."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise DBAPIError(self._text, None, error) from error
+
+    def _bound(self, values: Values) -> Values:
+        if not self._to_columns:
+            return values
+        converted = {name: convert(values[name]) for name, convert in self._to_columns.items()}
+        return {**values, **converted}
+
+    def _compile(self, values: Values) -> None:
+        if self._text:
+            return
+        keys = [*values] if isinstance(self.statement, Insert) else None
+        compiled = self.statement.compile(dialect=_DIALECT, column_keys=keys)
+        for name, parameter in compiled.binds.items():
+            convert = parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+            if convert is not None:
+                self._to_columns[name] = convert
+        self._text = str(compiled)
+
+
+def _driver(db: Connection) -> sqlite3.Connection | None:
+    driver = db.connection.driver_connection
+    return driver if isinstance(driver, sqlite3.Connection) else None
