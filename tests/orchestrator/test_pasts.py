@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from pydantic_ai.messages import ModelMessage, ModelRequest, UserPromptPart
+from pydantic_ai.messages import ModelMessage, UserPromptPart
 from sqlalchemy import Connection
 
 from orchestrator.events import RunEnded
@@ -96,7 +96,7 @@ async def test_session_in_the_place_of_another_is_read_from_its_beginning(tmp_pa
 
         first, *_ = await given(store, session_id)
 
-    assert isinstance(first, ModelRequest)
+    assert isinstance(first.parts[0], UserPromptPart)
     assert first.parts[0].content == "uno"
 
 
