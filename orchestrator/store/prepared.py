@@ -6,8 +6,7 @@ text that SQLAlchemy has compiled. Every other connection is SQLAlchemy's to use
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any  # what columns hold
 
 from sqlalchemy import Connection, Delete, Insert, Select, Update
@@ -37,16 +36,20 @@ class Prepared:
         driver = _driver(db)
         if driver is None:
             return db.execute(self.statement, values).all()
-        with self._translated():
+        try:  # reading a row can fail too
             return self._sent(driver, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
     def change(self, db: Connection, values: Values) -> int:
         """Return how many rows it has changed."""
         driver = _driver(db)
         if driver is None:
             return db.execute(self.statement, values).rowcount
-        with self._translated():
+        try:
             return self._sent(driver, values).rowcount
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
     def insert(self, db: Connection, rows: Sequence[Values]) -> None:
         """Insert several rows."""
@@ -55,20 +58,18 @@ class Prepared:
             db.execute(self.statement, rows)
             return
         self._compile(rows[0])
-        with self._translated():
+        try:
             driver.executemany(self._text, map(self._bound, rows))
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
     def _sent(self, driver: sqlite3.Connection, values: Values) -> sqlite3.Cursor:
         self._compile(values)
         return driver.execute(self._text, self._bound(values))
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Raise what the driver raises as SQLAlchemy does; reading a row can fail too."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise DBAPIError(self._text, None, error) from error
+    def _translated(self, error: sqlite3.Error) -> DBAPIError:
+        """Return what SQLAlchemy would raise."""
+        return DBAPIError(self._text, None, error)
 
     def _bound(self, values: Values) -> Values:
         if not self._to_columns:
