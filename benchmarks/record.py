@@ -9,7 +9,7 @@ import anyio
 from benchmarks.measure import print_heading
 from benchmarks.record_figures import Figures
 from benchmarks.ring import OURS, Answer, Ring
-from benchmarks.stores import heavy
+from benchmarks.stores import heavy, window
 
 ROUNDS = 5
 FEW, SOME = 10, 100
@@ -36,6 +36,8 @@ def run(place: Path, size: Size = Size()) -> None:
         _measure_crowds(ring, size, figures)
         figures.names, figures.fallen = ring.names, ring.fallen
     figures.heavy_bytes, figures.floor_bytes = anyio.run(heavy.measured, place)
+    for turns in (size.turns // 10, size.turns):
+        figures.windows[turns] = anyio.run(window.measured, place, turns, ROUNDS)
     print_heading("The record beside its peers")
     print(
         f"{ROUNDS} rounds of some turns each, all stores in turn. Median (least to greatest) "

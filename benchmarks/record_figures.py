@@ -42,6 +42,8 @@ class Figures:
     rivals: dict[str, Answer] = field(default_factory=dict)
     heavy_bytes: int = 0
     floor_bytes: int = 0
+    windows: dict[int, Sequence[float]] = field(default_factory=dict)
+    """Milliseconds of a claim that loads the window, by the turns of the session."""
 
     def print(self) -> None:
         """Print all tables, and why a store is in none of them."""
@@ -136,6 +138,14 @@ class Figures:
                 f"load {turns} turns, to the fastest peer with typed messages",
                 self._to(self.loads, [name for name, kind in self.kinds.items() if kind != "dict"]),
                 1,
+            ),
+            *(
+                _at_most(
+                    f"claim with the window of a session of {turns:,} turns, ms",
+                    statistics.median(ms),
+                    10,
+                )
+                for turns, ms in self.windows.items()
             ),
             _at_least("turns/s of many sessions at once", _middle(self.rates, OURS), 1000),
             _at_most("p99 of these, ms", talk["p99"], 100),

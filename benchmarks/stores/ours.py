@@ -16,9 +16,9 @@ from benchmarks.stores.workload import Turn
 from orchestrator.events import AgentMessage, RunEnded, Usage
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store import store
-from orchestrator.store.claimed import Additions, RunDraft
+from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.pasts import Pasts
-from orchestrator.store.store import open_store
+from orchestrator.store.store import Store, open_store
 
 MODEL = "scripted"
 
@@ -78,19 +78,8 @@ class Record:
         self._loading.seconds = 0.0
         run = await self._store.claim(draft(turn.user, conversation.id))
         conversation.id = run.session_id
-        request = ModelRequest(
-            parts=[UserPromptPart(turn.user)], run_id=run.id, conversation_id=run.session_id
-        )
         await model()
-        response = ModelResponse(
-            parts=[TextPart(turn.reply)],
-            model_name=MODEL,
-            run_id=run.id,
-            conversation_id=run.session_id,
-        )
-        ended = RunEnded(status=RunStatus.SUCCEEDED, output=turn.reply, usage=Usage(requests=1))
-        said = Additions(messages=[request, response], events=[AgentMessage(content=turn.reply)])
-        await self._store.end(run, ended, said, session_usage=RunUsage(requests=1))
+        await finish(self._store, run, turn)
         return self._loading.seconds
 
     async def load(self, session: str) -> Sequence[ModelMessage]:
@@ -114,6 +103,22 @@ class Record:
     async def close(self) -> None:
         """Close the record."""
         await self._stack.aclose()
+
+
+async def finish(store: Store, run: ClaimedRun, turn: Turn) -> None:
+    """Write what a run has asked and heard, with its end."""
+    request = ModelRequest(
+        parts=[UserPromptPart(turn.user)], run_id=run.id, conversation_id=run.session_id
+    )
+    response = ModelResponse(
+        parts=[TextPart(turn.reply)],
+        model_name=MODEL,
+        run_id=run.id,
+        conversation_id=run.session_id,
+    )
+    ended = RunEnded(status=RunStatus.SUCCEEDED, output=turn.reply, usage=Usage(requests=1))
+    said = Additions(messages=[request, response], events=[AgentMessage(content=turn.reply)])
+    await store.end(run, ended, said, session_usage=RunUsage(requests=1))
 
 
 def draft(prompt: str, session_id: str | None) -> RunDraft:

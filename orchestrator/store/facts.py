@@ -78,7 +78,7 @@ class Said:
         for place, part in self.parts.items():
             if (
                 isinstance(part, ToolCallPart)
-                and part.tool_call_id == call.call_id
+                and (part.tool_call_id, part.tool_name) == (call.call_id, call.tool)
                 and _has_said(part, call.arguments)
             ):
                 return place
@@ -129,7 +129,10 @@ def event_body(event: Event, said: Said) -> str | None:
             fields[name] = value
     match event:
         case ToolCalled():
-            _move(fields, "arguments", said.place_of_call(event))
+            place = said.place_of_call(event)
+            _move(fields, "arguments", place)
+            if place is not None:
+                del fields["call_id"], fields["tool"]
         case AgentMessage(content=text):
             _move(fields, "content", said.place_of_text(text))
         case RunEnded(output=str(text)):
@@ -138,6 +141,8 @@ def event_body(event: Event, said: Said) -> str | None:
             result = said.results.get(call_key(call_id))
             if result is not None and shown(result) == text:
                 del fields["content"]
+                if (result.tool_name, result.outcome) == (event.tool, event.outcome):
+                    del fields["tool"], fields["outcome"]
         case _:
             pass
     return as_json(fields) if fields else None
@@ -173,11 +178,14 @@ def read_event(kind: str, body: dict[str, Any], said: Said) -> Event:
         seq, index = fields.pop(AT)
         part = said.parts[seq, index]
         if isinstance(part, ToolCallPart):
-            fields["arguments"] = part.args_as_dict()
+            call = {"call_id": part.tool_call_id, "tool": part.tool_name}
+            fields = call | fields | {"arguments": part.args_as_dict()}
         else:
             fields["output" if kind == "run_ended" else "content"] = part.content
     if kind == "tool_returned" and "content" not in fields:
-        fields["content"] = shown(said.results[call_key(fields["call_id"])])
+        result = said.results[call_key(fields["call_id"])]
+        told = {"tool": result.tool_name, "outcome": result.outcome, "content": shown(result)}
+        fields = told | fields
     try:
         return EventAdapter.validate_python({"type": kind, **fields})
     except ValidationError as error:

@@ -6,10 +6,11 @@ result in the ledger of calls, where they were written before there was a messag
 """
 
 import base64
+import gc
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple  # Any: what JSON holds
 
@@ -224,13 +225,30 @@ def read_messages(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[M
         HistoryUnreadableError: If one of them is none; it names session and message.
     """
     try:
-        texts = [_text(row, elsewhere) for row in rows]
-        messages = ModelMessagesTypeAdapter.validate_json("[" + ",".join(texts) + "]")
-        for row, message in zip(rows, messages, strict=True):
-            _complete(message, row, elsewhere)
+        with _all_kept():
+            texts = [_text(row, elsewhere) for row in rows]
+            messages = ModelMessagesTypeAdapter.validate_json("[" + ",".join(texts) + "]")
+            for row, message in zip(rows, messages, strict=True):
+                _complete(message, row, elsewhere)
     except _UNREADABLE:
         return _one_by_one(rows, elsewhere)
     return messages
+
+
+@contextmanager
+def _all_kept() -> Iterator[None]:
+    """Let no garbage be looked for among objects that all stay.
+
+    A long history is tens of thousands of them, and Python would look through all that the process
+    has, several times over, for longer than it takes to make them.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def is_settled(message: ModelMessage) -> bool:
