@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +16,7 @@ import anyio
 from mcp_server.errors import InvalidInputError, ServerError, UnavailableError
 from mcp_server.fence.grant import TOOL_NAMES, WRITING_TOOLS, Grant
 from mcp_server.fence.workspace import Workspace
+from mcp_server.ports import Embedder, Offers
 
 EXIT_INVALID_INPUT = 2
 EXIT_UNAVAILABLE = 6
@@ -31,15 +32,24 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EXIT_INVALID_INPUT, f"{self.prog}: {message}; see --help\n")
 
 
-def main(argv: Sequence[str] | None = None, *, program: str = "python -m mcp_server") -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    program: str = "python -m mcp_server",
+    embedder: Embedder | None = None,
+) -> int:
     """Serve until the client closes stdin, and return the exit code.
 
     Args:
         argv: the arguments behind the program's name; those of the process when None.
         program: how the user has called it, for what it says.
+        embedder: who offers more than files.
     """
+    parser = _parser(program)
+    if embedder is not None:
+        embedder.add_arguments(parser)
     try:
-        arguments = _parser(program).parse_args(argv)
+        arguments = parser.parse_args(argv)
     except SystemExit as stop:  # --help and wrong arguments: argparse has said all
         return int(stop.code or 0)
     # stdout is the wire: a log line there would be a broken message.
@@ -48,7 +58,9 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m mcp_ser
     )
     try:
         grant = _effective_grant(arguments)
-        anyio.run(_serve, arguments.root, grant, arguments.require_confinement)
+        if embedder is not None:
+            grant = grant.denying(embedder.denied(arguments))
+        anyio.run(_serve, arguments, grant, _offered(arguments, embedder))
     except ServerError as error:
         print(f"{program}: {error}", file=sys.stderr)
         is_input = isinstance(error, InvalidInputError)
@@ -168,11 +180,19 @@ def _load_grant(argument: str, root: str) -> Grant:
         raise InvalidInputError(f"The grant file {argument!r} is not UTF-8 text.") from error
 
 
-async def _serve(root: str, grant: Grant, require_confinement: bool) -> None:
+def _offered(
+    arguments: argparse.Namespace, embedder: Embedder | None
+) -> AbstractAsyncContextManager[Offers]:
+    return nullcontext(Offers()) if embedder is None else embedder.open(arguments)
+
+
+async def _serve(
+    arguments: argparse.Namespace, grant: Grant, offered: AbstractAsyncContextManager[Offers]
+) -> None:
     if sys.__stdin__ is None or sys.__stdout__ is None:  # so Python says that it was born without
         raise UnavailableError("stdin and stdout have to be open: MCP goes there.")
-    async with Workspace.open(root, grant) as workspace:
-        if require_confinement and not workspace.confinement.is_on:
+    async with offered as offers, Workspace.open(arguments.root, grant) as workspace:
+        if arguments.require_confinement and not workspace.confinement.is_on:
             raise UnavailableError(
                 "Confinement is required, but this kernel has no Landlock, or a container hides "
                 "it. Without --require-confinement, the path checks stand alone."
@@ -187,22 +207,22 @@ async def _serve(root: str, grant: Grant, require_confinement: bool) -> None:
         async with anyio.create_task_group() as tasks:
             with anyio.CancelScope() as serving:
                 tasks.start_soon(_exit_on_signal, workspace, serving)
-                fault = await _serve_stdio(workspace)
+                fault = await _serve_stdio(workspace, offers)
             tasks.cancel_scope.cancel()
     if fault:
         raise UnavailableError(f"Answers cannot be written to stdout: {fault.strerror}.") from fault
 
 
-async def _serve_stdio(workspace: Workspace) -> OSError | None:
+async def _serve_stdio(workspace: Workspace, offers: Offers) -> OSError | None:
     # The lazy seam: the SDK takes most of a second to import, which nobody should wait for to be
     # told that the root does not exist.
     with _kept_for_good():
-        from mcp_server.server import create_server
+        from mcp_server.server import create_server, initialization_options
         from mcp_server.stdio import stdio_stream
 
-    server = create_server(workspace)
+    server = create_server(workspace, offers)
     async with stdio_stream() as stream:
-        await server.run(stream, stream, server.create_initialization_options())
+        await server.run(stream, stream, initialization_options(server))
     return stream.fault
 
 

@@ -1,43 +1,35 @@
-"""The MCP server: tools as granted, errors as one table, text through one sanitiser.
+"""The MCP server: tools as granted, and beside them what an embedder offers.
 
 It stands on the SDK's low-level server: there, messages reach a model word for word and unknown
 arguments can be refused. Results are plain text (docs/decisions/0003-plain-text-results.md).
 """
 
-import itertools
-import logging
-import os
 from base64 import b64encode
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from urllib.parse import quote
 from uuid import uuid4
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
-from mcp.server.lowlevel import Server
-from mcp.shared.exceptions import MCPError
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from opentelemetry import trace
 
 from mcp_server.callers import caller_from
-from mcp_server.errors import (
-    ConflictError,
-    EditConflictError,
-    InvalidInputError,
-    LimitError,
-    NotFoundError,
-    PermissionDeniedError,
-    ServerError,
-    StaleFileError,
-    UnavailableError,
-)
+from mcp_server.calls import Calls
+from mcp_server.completion import Completions
+from mcp_server.errors import InvalidInputError, PermissionDeniedError
+from mcp_server.failures import translate
 from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.workspace import Workspace
-from mcp_server.text import outgoing, printable_name, quoted, without_host_paths
+from mcp_server.handlers import Handlers
+from mcp_server.notices import Notices
+from mcp_server.ports import Offers
+from mcp_server.prompts import Prompts, Shelf
+from mcp_server.resources import Resources, file_uri
+from mcp_server.text import outgoing, printable_name, quoted
 from mcp_server.tools.registry import TOOLS
 from mcp_server.tools.tool import Answer, Changed, Tool
-
-logger = logging.getLogger(__name__)
 
 NAME = "workyard"
 
@@ -46,25 +38,23 @@ INSTRUCTIONS = (
     "can be reached. Every error says what to do instead."
 )
 
-_FOR_THE_CALLER: tuple[type[ServerError], ...] = (
-    InvalidInputError,
-    NotFoundError,
-    ConflictError,
-    LimitError,
-)
-"""Errors that a model can act on: they are answers. All others are failures of the request."""
-
-_QUOTING = (EditConflictError, StaleFileError)
-"""Errors that quote the caller's own file to the letter: it is sent back as text to replace."""
-
 # The SDK's lifespan object; ours is the workspace in the closure.
 Context = ServerRequestContext[Any]
 
 
-def create_server(workspace: Workspace) -> Server[Any]:
-    """Return a server that offers what the workspace's grant allows, and enforces it."""
+def create_server(
+    workspace: Workspace,
+    offers: Offers = Offers(),  # noqa: B008 - frozen
+) -> Server[Any]:
+    """Return a server that offers what the workspace's grant allows, and enforces it.
+
+    Args:
+        workspace: the files.
+        offers: what there is beside them.
+    """
     granted = _granted(workspace)
-    numbers = itertools.count(1)
+    calls = Calls(workspace.grant.limits.calls)
+    handlers = _handlers(workspace, calls, offers)
     # What a host does through one server can be undone as a whole: no host names a session.
     session = str(uuid4())
 
@@ -77,7 +67,7 @@ def create_server(workspace: Workspace) -> Server[Any]:
         context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         try:
-            _check_calls(next(numbers), workspace)
+            calls.count()
             tool = _chosen(params.name, workspace)
             arguments = tool.parse(params.arguments or {})
             return _answered(await arguments.call(workspace, _caller(context, session)))
@@ -90,7 +80,9 @@ def create_server(workspace: Workspace) -> Server[Any]:
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        lifespan=handlers.notices.lifespan,
     )
+    handlers.add_to(server)
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         # The SDK's tracing, and nothing else. Nobody collects spans in this process, and to make
         # them for nobody takes a tenth of a call.
@@ -98,24 +90,11 @@ def create_server(workspace: Workspace) -> Server[Any]:
     return server
 
 
-def translate(error: Exception, workspace: Workspace) -> types.CallToolResult:
-    """Return the result that tells a caller of `error`, or raise what tells the host.
-
-    Raises:
-        MCPError: something outside failed, or this is a bug.
-    """
-    message = outgoing(str(error))
-    if not isinstance(error, _QUOTING):
-        message = without_host_paths(message, workspace.root_names)
-    if isinstance(error, _FOR_THE_CALLER):
-        return types.CallToolResult(content=[_text(message)], is_error=True)
-    if isinstance(error, UnavailableError):
-        logger.error("unavailable: %s", error, exc_info=error.__cause__)
-        raise MCPError(code=types.INTERNAL_ERROR, message=message) from error
-    logger.error("bug: a tool call failed", exc_info=error)
-    raise MCPError(
-        code=types.INTERNAL_ERROR, message="The server failed; its log has the details."
-    ) from error
+def initialization_options(server: Server[Any]) -> InitializationOptions:
+    """Return what a client of before 2026-07-28 is told of the server."""
+    changes = server.get_request_handler("subscriptions/listen") is not None
+    noticed = NotificationOptions(prompts_changed=changes, resources_changed=changes)
+    return server.create_initialization_options(noticed)
 
 
 def installed_version() -> str:
@@ -130,16 +109,19 @@ def _granted(workspace: Workspace) -> dict[str, Tool]:
     return {name: tool for name, tool in TOOLS.items() if workspace.grant.allows_tool(name)}
 
 
-def _check_calls(number: int, workspace: Workspace) -> None:
-    limit = workspace.grant.limits.calls
-    if limit is not None and number > limit:
-        raise LimitError(
-            f"This server takes {limit} calls in all, and they are used up. Finish the work with "
-            "what you have, without more calls.",
-            limit=limit,
-            actual=number,
-            unit="calls",
-        )
+def _handlers(workspace: Workspace, calls: Calls, offers: Offers) -> Handlers:
+    shelf = None if offers.catalog is None else Shelf.of(offers.catalog)
+    prompts = None
+    if shelf is not None:
+        prompts = Prompts(shelf, tuple(_granted(workspace)), can_run=offers.runner is not None)
+    resources = Resources(workspace, calls, shelf, offers.transcripts)
+    return Handlers(
+        workspace,
+        prompts,
+        resources,
+        Completions(workspace, calls, prompts, resources),
+        Notices(shelf, resources),
+    )
 
 
 def _chosen(name: str, workspace: Workspace) -> Tool:
@@ -189,7 +171,7 @@ def _contents(answer: Answer) -> list[types.ContentBlock]:
             types.ImageContent(type="image", data=encoded, mime_type=answer.mime),
         ]
     document = types.BlobResourceContents(
-        uri=f"workspace:///{quote(os.fsencode(answer.path))}", mime_type=answer.mime, blob=encoded
+        uri=file_uri(answer.path), mime_type=answer.mime, blob=encoded
     )
     return [_text(answer.text), types.EmbeddedResource(type="resource", resource=document)]
 

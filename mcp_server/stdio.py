@@ -8,6 +8,7 @@ Of requests that come faster than they are done, `MAX_AT_ONCE` are worked on at 
 wait here; cancellations, answers and pings pass them. There is room for `MAX_HELD_BYTES` of them
 and of answers that nobody has read; without room nothing is read, so that the client has to wait.
 It may thus write that much ahead of reading, and one that never reads stops itself alone.
+A request to listen is no work: it takes nobody's turn, and its stream ends with stdin.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ _LOOK_S = 0.1
 """How often to look whether anybody is left to read answers, once nothing more comes."""
 
 _CANCELLED = "notifications/cancelled"
+_LISTEN = "subscriptions/listen"
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Stdio:
         self._is_reading = self._has_ended = False
         self._changed = asyncio.Event()
         self._metadata = ServerMessageMetadata(on_request_unanswered=self._settle)
+        self._streams: set[types.RequestId] = set()
         self._steer()
 
     @property
@@ -77,8 +80,12 @@ class Stdio:
                 raise anyio.EndOfStream
             await self._change()
         self._held_bytes -= held.size
-        self._at_once += isinstance(held.message, types.JSONRPCRequest)
         self._steer()
+        if isinstance(held.message, types.JSONRPCRequest):
+            if held.message.method == _LISTEN:
+                self._streams.add(held.message.id)
+                return SessionMessage(held.message)
+            self._at_once += 1
         return SessionMessage(held.message, self._metadata)
 
     async def send(self, item: SessionMessage) -> None:
@@ -93,7 +100,10 @@ class Stdio:
             raise anyio.BrokenResourceError
         self._output.write(encode(item.message))
         if isinstance(item.message, types.JSONRPCResponse | types.JSONRPCError):
-            await self._settle()
+            if item.message.id in self._streams:
+                self._streams.discard(item.message.id)
+            else:
+                await self._settle()
 
     async def drained(self) -> None:
         """Wait until the client has taken all answers, or does not want them."""

@@ -1,7 +1,6 @@
 """The composition root: the one place that constructs and wires."""
 
 import os
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from orchestrator.models import choose_model
 from orchestrator.replay.asking import Comparison
 from orchestrator.replay.replaying import Replay
 from orchestrator.replay.replays import Replays
-from orchestrator.roots import resolve_root
+from orchestrator.roots import as_globs, own_places, resolve_root
 from orchestrator.runner import RunHandle, Runner, RunRequest, RunResult
 from orchestrator.session import Session
 from orchestrator.settings import Settings, load_settings
@@ -109,8 +108,9 @@ class Orchestrator:
         settings = settings or load_settings()
         specs = None if specs is None else Path(specs)
         place = resolve_root(root)
-        own = _own_places(place, settings, specs)
-        denied = tuple(_as_glob(path, place) for path in own)
+        database = sqlite_file(settings.effective_database_url)
+        own = own_places(place, settings, specs=specs, database=database)
+        denied = as_globs(own, place)
         connection = connect(place, denied, settings.state_dir)
         history = History(place, settings.state_dir)
         async with open_store(settings.effective_database_url) as store:
@@ -357,21 +357,3 @@ def _check_prompt(prompt: str) -> None:
         raise InvalidInputError(
             f"The prompt is not valid Unicode text: see character {error.start + 1}."
         ) from None
-
-
-def _own_places(root: Path, settings: Settings, specs: Path | None) -> list[Path]:
-    """Return what of ours lies under the root: no agent changes record or specs."""
-    ours = [settings.data_dir, settings.config_dir, settings.state_dir]
-    if specs is not None:
-        ours.append(specs)
-    database = sqlite_file(settings.effective_database_url)
-    if database is not None:
-        ends = ("", "-journal", "-wal", "-shm", "-lock", "-holders")
-        ours += [database.with_name(database.name + end) for end in ends]
-    places = [path.expanduser().resolve() for path in ours]
-    return [path for path in places if path.is_relative_to(root)]
-
-
-def _as_glob(path: Path, root: Path) -> str:
-    below = path.relative_to(root).as_posix()
-    return "**" if below == "." else re.sub(r"[\[*?]", r"[\g<0>]", below)

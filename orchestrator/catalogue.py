@@ -27,7 +27,14 @@ class Catalogue:
 
     def names(self) -> list[str]:
         """Return the names of all agents, sorted; a broken spec is among them."""
-        return sorted({file.stem for file in self._files()})
+        return sorted(self.files())
+
+    def files(self) -> dict[str, Path]:
+        """Return the file of each agent; of two with one name, the one found first."""
+        found: dict[str, Path] = {}
+        for file in self._files():
+            found.setdefault(file.stem, file)
+        return found
 
     def get(self, name: str) -> Spec:
         """Return the spec of an agent.

@@ -12,8 +12,9 @@ def main() -> None:
     if sys.argv[1:2] == ["serve"]:
         # A host starts the server at every launch and waits for it: not even typer is imported.
         from mcp_server.__main__ import main as serve
+        from orchestrator.serving import Yard
 
-        sys.exit(serve(sys.argv[2:], program="workyard serve"))
+        sys.exit(serve(sys.argv[2:], program="workyard serve", embedder=Yard()))
     # Pydantic AI would print an advertisement into the first run on a terminal.
     os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")
     try:

@@ -16,11 +16,12 @@ from opentelemetry import trace
 
 from mcp_server import errors
 from mcp_server.errors import LimitError, ServerError, UnavailableError
+from mcp_server.failures import translate
 from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import TOOL_NAMES, WRITING_TOOLS, Grant, Limits
 from mcp_server.fence.ledger import Selection
 from mcp_server.fence.workspace import Workspace
-from mcp_server.server import create_server, installed_version, translate
+from mcp_server.server import create_server, installed_version
 from mcp_server.tools.registry import TOOLS
 from tests.mcp_server.conftest import SECRET, Yard
 
