@@ -8,9 +8,10 @@ directory is watched by the kernel: that would be another way for each system, a
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -91,10 +92,10 @@ class Notices:
             LimitError: too much is watched already.
         """
         wish = params.notifications
-        uris = [uri for uri in wish.resource_subscriptions or () if await self._noted(uri)]
-        honoured = wish.model_copy(update={"resource_subscriptions": uris or None})
-        with self._listening(), self._watching(uris):
-            await self.note_catalog()
+        versions = await self._watchable(wish.resource_subscriptions or ())
+        honoured = wish.model_copy(update={"resource_subscriptions": [*versions] or None})
+        await self.note_catalog()
+        with self._listening(), self._watching(versions):
             # It subscribes to the bus before it acknowledges: nothing falls between.
             return await self._streams(
                 context, params.model_copy(update={"notifications": honoured})
@@ -116,9 +117,7 @@ class Notices:
         older = self._older_at(context)
         version = await self._resources.version(params.uri)
         if params.uri not in older.uris:
-            self._check_room([params.uri])
-            self._versions.setdefault(params.uri, version)
-            self._watched[params.uri] += 1
+            self._watch_too({params.uri: version})
             older.uris.add(params.uri)
         return types.EmptyResult()
 
@@ -137,14 +136,13 @@ class Notices:
         if self._shelf is not None and self._catalog is None:
             self._catalog = await self._shelf.version()
 
-    async def _noted(self, uri: str) -> bool:
-        """Remember how a resource is; return False if it is none that is watched."""
-        try:
-            version = await self._resources.version(uri)
-        except ServerError:
-            return False
-        self._versions.setdefault(uri, version)
-        return True
+    async def _watchable(self, uris: Iterable[str]) -> dict[str, str]:
+        """Return how those of the resources are now that can be watched."""
+        versions: dict[str, str] = {}
+        for uri in islice(dict.fromkeys(uris), MAX_WATCHED + 1):
+            with suppress(ServerError):
+                versions[uri] = await self._resources.version(uri)
+        return versions
 
     def _older_at(self, context: Context) -> _Older:
         # The SDK has no public way from a request to its connection, which outlives it.
@@ -174,16 +172,16 @@ class Notices:
                 self._is_heard = anyio.Event()
 
     @contextmanager
-    def _watching(self, uris: list[str]) -> Iterator[None]:
-        self._check_room(uris)
-        self._watched.update(uris)
+    def _watching(self, versions: Mapping[str, str]) -> Iterator[None]:
+        self._watch_too(versions)
         try:
             yield
         finally:
-            self._forget(uris)
+            self._forget(versions)
 
-    def _check_room(self, uris: list[str]) -> None:
-        wanted = len(self._watched.keys() | set(uris))
+    def _watch_too(self, versions: Mapping[str, str]) -> None:
+        """Watch resources that are like this now."""
+        wanted = len(self._watched.keys() | versions.keys())
         if wanted > MAX_WATCHED:
             raise LimitError(
                 f"This server watches {MAX_WATCHED} resources at most. Unsubscribe from others.",
@@ -191,6 +189,8 @@ class Notices:
                 actual=wanted,
                 unit="resources",
             )
+        self._versions |= {uri: now for uri, now in versions.items() if uri not in self._watched}
+        self._watched.update(versions.keys())
 
     def _forget(self, uris: Iterable[str]) -> None:
         self._watched.subtract(uris)

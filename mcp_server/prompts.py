@@ -2,7 +2,7 @@
 
 There is one prompt for each agent, with its inputs as arguments, and `run_agent` for any of them.
 What a prompt says is kept by the model's good will alone; what the server's own grant says is kept
-by the server. A run for real is held to the agent's grant (docs/decisions/0017-prompts.md).
+by the server. A run for real is held to the agent's grant (docs/decisions/0017-prompts-and-resources.md).
 """
 
 import difflib
@@ -82,7 +82,8 @@ class Prompts:
             description="Give a task to an agent of this workspace.",
             arguments=[_described(each) for each in self._arguments(None)],
         )
-        return [any_agent, *(self._prompt(card) for card in await self.shelf.list())]
+        cards = await self.shelf.list()
+        return [any_agent, *(self._prompt(card) for card in cards if card.name != RUN_AGENT)]
 
     async def get(self, name: str, given: Mapping[str, str]) -> types.GetPromptResult:
         """Return the messages of a prompt.
@@ -132,11 +133,13 @@ class Prompts:
         return card
 
     def _arguments(self, card: AgentCard | None) -> Sequence[AgentInput]:
-        """Return what is asked for; an input called as one of ours takes its place."""
-        inputs = [_AGENT] if card is None else list(card.inputs)
-        own = (_TASK, *([_HOW] if self.can_run else []))
-        taken = {each.name for each in inputs}
-        return [*inputs, *(each for each in own if each.name not in taken)]
+        """Return what is asked for.
+
+        An agent's input `task` is the task itself. One that is called `how` takes the choice away.
+        """
+        inputs = [_AGENT] if card is None else [i for i in card.inputs if i.name != _TASK.name]
+        can_choose = self.can_run and _HOW.name not in (each.name for each in inputs)
+        return [*inputs, _TASK, *([_HOW] if can_choose else [])]
 
     def _how(self, known: Sequence[AgentInput], said: Mapping[str, str]) -> str:
         if _HOW not in known:

@@ -12,7 +12,11 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.shared.subscriptions import PromptsListChanged, ResourceUpdated
 from mcp_types import TextContent, TextResourceContents
+from pydantic_ai.models.test import TestModel
 
+from orchestrator.bootstrap import Orchestrator
+from orchestrator.connections import InProcessConnection
+from orchestrator.settings import Settings
 from tests.acceptance.conftest import COMMAND, DEADLINE_S, Workyard
 
 Era = Literal["auto", "legacy"]
@@ -28,10 +32,9 @@ def specs(tmp_path: Path) -> Path:
     return directory
 
 
-def served(workyard: Workyard, root: Path, *flags: str) -> StdioServerParameters:
-    return StdioServerParameters(
-        command=COMMAND, args=["serve", "--root", str(root), *flags], env=workyard.environment()
-    )
+def served(workyard: Workyard, root: Path, *flags: str, **env: str) -> StdioServerParameters:
+    arguments = ["serve", "--root", str(root), *flags]
+    return StdioServerParameters(command=COMMAND, args=arguments, env=workyard.environment(env))
 
 
 @EITHER
@@ -71,21 +74,21 @@ async def test_spec_that_is_written_meanwhile_is_a_prompt_without_a_restart(
 async def test_transcript_of_a_session_is_a_resource_that_tells_when_it_goes_on(
     workyard: Workyard, project: Path, tmp_path: Path
 ) -> None:
-    offline = {"WORKYARD_MODEL": "offline"}
-    session = _run(workyard, project, "What does the till do?", offline)
+    record = tmp_path / "record"
+    settings = Settings(data_dir=record)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    other = _run(workyard, elsewhere, "What is here?", offline)
+    other = await _run(elsewhere, "What is here?", settings)
+    session = await _run(project, "What does the till do?", settings)
     uri = f"workyard://sessions/{session}"
+    server = served(workyard, project, WORKYARD_DATA_DIR=str(record))
 
     with anyio.fail_after(DEADLINE_S):
-        async with Client(served(workyard, project)) as client:
+        async with Client(server) as client:
             listed = [str(each.uri) for each in (await client.list_resources()).resources]
             first = await _text(client, uri)
             async with client.listen(resource_subscriptions=[uri]) as heard:
-                await anyio.to_thread.run_sync(
-                    _run, workyard, project, "And rounding?", offline, "--session", session
-                )
+                await _run(project, "And rounding?", settings, session)
                 assert await anext(heard) == ResourceUpdated(uri)
             second = await _text(client, uri)
             with pytest.raises(MCPError, match="There is no session"):
@@ -202,11 +205,11 @@ def test_end_of_stdin_ends_a_server_that_somebody_listens_to(
     assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
 
 
-def _run(workyard: Workyard, root: Path, prompt: str, env: dict[str, str], *flags: str) -> str:
-    done = workyard("run", "repo_guide", prompt, "--root", str(root), "--json", *flags, env=env)
-    assert done.returncode == 0, done.stderr
-    session: str = json.loads(done.stdout)["session_id"]
-    return session
+async def _run(root: Path, prompt: str, settings: Settings, session: str | None = None) -> str:
+    model = TestModel(call_tools=[], custom_output_text="So it is.")
+    async with Orchestrator.open(root, settings=settings, connect=InProcessConnection) as yard:
+        run = await yard.run("repo_guide", prompt, model=model, session_id=session)
+    return run.session_id
 
 
 async def _text(client: Client, uri: str) -> str:

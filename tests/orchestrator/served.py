@@ -1,6 +1,6 @@
 """A server that offers agents, with a client at its other end, in either era."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Literal
 import anyio
 import pytest
 from mcp import Client, MCPError
+from mcp.client.session import MessageHandlerFnT
 from mcp_types import Completion, PromptReference, ResourceTemplateReference, TextContent
 
 from mcp_server.fence.grant import Grant
@@ -88,7 +89,7 @@ async def desk(
     *,
     grant: Grant | None = None,
     runner: AgentRunner | None = None,
-    hear: Callable[[object], Awaitable[None]] | None = None,
+    hear: MessageHandlerFnT | None = None,
 ) -> AsyncIterator[Desk]:
     """Serve a root with two agents beside it."""
     root, specs = place / "root", place / "specs"

@@ -37,12 +37,11 @@ async def test_new_edited_and_removed_specs_are_told_to_a_listener(tmp_path: Pat
     async with desk(tmp_path) as at:
         wish = at.client.listen(prompts_list_changed=True, resources_list_changed=True)
         async with wish as heard:
-            for change in (
-                lambda: at.write("poet", NEW),
-                lambda: at.write("poet", NEW.replace("verse", "prose")),
-                lambda: (at.specs / "poet.yaml").unlink(),
-            ):
-                change()
+            for text in (NEW, NEW.replace("verse", "prose"), None):
+                if text is None:
+                    (at.specs / "poet.yaml").unlink()
+                else:
+                    at.write("poet", text)
                 assert {await _next(heard), await _next(heard)} == {
                     PromptsListChanged(),
                     ResourcesListChanged(),

@@ -8,6 +8,15 @@ from mcp_types import INVALID_PARAMS
 from mcp_server.fence.grant import TOOL_NAMES, Grant
 from tests.orchestrator.served import EDITOR, ERAS, Era, Runs, desk, refused
 
+TWIN = """
+name: twin
+description: d
+instructions: "Do this {{how}}: {{task}}"
+deps_schema:
+  type: object
+  properties: {task: {type: string, default: nothing}, how: {type: string, default: loudly}}
+"""
+
 EITHER = pytest.mark.parametrize("era", ERAS)
 
 
@@ -65,6 +74,21 @@ async def test_user_chooses_who_does_the_work_where_agents_can_be_run(tmp_path: 
     assert '"inputs": {\n    "chapter_path": "a",\n    "strict": true\n  }' in run
     assert ways == ["here", "run"]
     assert wrong.message == "Argument 'how' is 'there'; it is 'here' or 'run'."
+
+
+async def test_inputs_that_are_called_as_our_own_arguments_are_asked_for_once(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, runner=Runs()) as at:
+        at.write("twin", TWIN)
+        at.write("run_agent", TWIN.replace("name: twin", "name: run_agent"))
+        prompts = {each.name: each for each in (await at.client.list_prompts()).prompts}
+        text = await at.prompt("twin", task="Sing.", how="softly")
+        names = [each.name for each in (await at.client.list_prompts()).prompts]
+
+    assert [each.name for each in prompts["twin"].arguments or ()] == ["how", "task"]
+    assert "Do this softly: Sing." in text
+    assert names == ["run_agent", "editor", "idler", "twin"]
 
 
 @EITHER
