@@ -2,7 +2,8 @@
 
 There is one prompt for each agent, with its inputs as arguments, and `run_agent` for any of them.
 What a prompt says is kept by the model's good will alone; what the server's own grant says is kept
-by the server. A run for real is held to the agent's grant (docs/decisions/0017-prompts-and-resources.md).
+by the server. Only a run for real is held to the agent's grant
+(docs/decisions/0017-prompts-and-resources.md).
 """
 
 import difflib
