@@ -110,6 +110,32 @@ async def test_older_client_is_told_on_its_connection(tmp_path: Path) -> None:
     assert "files are not watched here" in file.message
 
 
+@pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
+async def test_older_client_hears_nothing_of_what_another_has_subscribed_to(tmp_path: Path) -> None:
+    told: dict[str, list[str]] = {"one": [], "other": []}
+
+    async def one(message: object) -> None:
+        told["one"].append(str(getattr(message, "method", message)))
+
+    async def other(message: object) -> None:
+        told["other"].append(str(getattr(message, "method", message)))
+
+    (tmp_path / "poet.yaml").write_text(NEW)
+    async with Workspace.open(tmp_path, Grant.full()) as workspace:
+        server = create_server(workspace, Offers(catalog=SpecCatalog(Catalogue((tmp_path,)))))
+        async with (
+            Client(server, mode="legacy", message_handler=one) as subscribed,
+            Client(server, mode="legacy", message_handler=other) as plain,
+        ):
+            await subscribed.subscribe_resource("workyard://agents/poet")
+            await plain.list_prompts()
+            (tmp_path / "poet.yaml").write_text(NEW.replace("verse", "prose"))
+            await _until(lambda: "notifications/resources/updated" in told["one"])
+            await _until(lambda: "notifications/prompts/list_changed" in told["other"])
+
+    assert "notifications/resources/updated" not in told["other"]
+
+
 async def test_older_client_is_told_that_lists_change_only_where_they_do(tmp_path: Path) -> None:
     async with Workspace.open(tmp_path, Grant.full()) as workspace:
         catalog = SpecCatalog(Catalogue((tmp_path,)))
