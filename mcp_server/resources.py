@@ -4,6 +4,7 @@ A file is read through the same fence as by `read_file`, and only where that too
 """
 
 import hashlib
+import logging
 import os
 from base64 import b64encode
 from collections.abc import Sequence
@@ -14,11 +15,17 @@ from urllib.parse import quote, unquote_to_bytes
 import mcp_types as types
 
 from mcp_server.calls import Calls
-from mcp_server.errors import InvalidInputError, LimitError, NotAFileError, NotFoundError
+from mcp_server.errors import (
+    InvalidInputError,
+    LimitError,
+    NotAFileError,
+    NotFoundError,
+    UnavailableError,
+)
 from mcp_server.fence.grant import Limits
 from mcp_server.fence.reading.file import OtherFile, TextFile
 from mcp_server.fence.workspace import Workspace
-from mcp_server.ports import Transcripts
+from mcp_server.ports import TranscriptCard, Transcripts
 from mcp_server.prompts import Shelf
 from mcp_server.text import byte_size, outgoing, quoted, shown, without_host_paths
 
@@ -35,6 +42,8 @@ _YAML, _MARKDOWN, _PLAIN = "application/yaml", "text/markdown", "text/plain"
 _TEXTUAL = ("application/json", "application/xml", "application/javascript", "application/toml")
 _TYPES = MimeTypes(filenames=())
 """By suffix, as Python knows them: the same on every machine."""
+
+logger = logging.getLogger(__name__)
 
 Contents = types.TextResourceContents | types.BlobResourceContents
 
@@ -61,7 +70,7 @@ class Resources:
     async def list(self) -> Sequence[types.Resource]:
         """Return agents and sessions; files are found by their template."""
         cards = await self.shelf.list() if self.shelf else ()
-        sessions = await self.transcripts.list() if self.transcripts else ()
+        sessions = await self._sessions()
         return [
             *(
                 types.Resource(
@@ -132,6 +141,14 @@ class Resources:
             return hashlib.sha256(outgoing(card.source).encode()).hexdigest()
         raise self._unknown(uri)
 
+    async def _sessions(self) -> Sequence[TranscriptCard]:
+        try:
+            return await self.transcripts.list() if self.transcripts else ()
+        except UnavailableError as error:
+            # A record that cannot be opened hides nothing else; who asks for a session is told.
+            logger.error("sessions are left out: %s", error)
+            return ()
+
     async def _file(self, uri: str) -> Contents:
         limits = self.workspace.grant.limits
 
@@ -153,7 +170,8 @@ def _rest(uri: str, start: str) -> str:
 
 
 def _path(uri: str) -> str:
-    return _rest(uri, FILES) or "."
+    # A byte that is no UTF-8 is written as tools write it.
+    return outgoing(_rest(uri, FILES)) or "."
 
 
 def _text(uri: str, text: str, mime: str) -> Contents:

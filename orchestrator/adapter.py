@@ -33,6 +33,7 @@ from orchestrator.specs import Spec
 
 _PATH_FORMATS = ("path", "file-path", "directory-path")
 _PATH_NAMES = ("path", "file", "directory", "dir")
+_SHOWN_CHARS = 80
 _WORKSPACE_TOOLS = "WorkspaceTools"
 
 logger = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ class SpecCatalog:
         files = self._files()
         with server_errors_raised():
             if name not in files:
-                raise NotFoundError("agent", name, known=files)
+                raise NotFoundError("agent", name[:_SHOWN_CHARS], known=files)
             return _read(files[name])
 
     def version(self) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LISTED = 50
 """Sessions of a listing, the latest ones."""
+MAX_ID_CHARS = 80
+"""No id is longer: of what is asked for in its place, no more is shown."""
 MAX_CHARS = 500_000
 """Of a longer transcript the end is given: that is where something goes on."""
 
@@ -109,6 +111,8 @@ class RecordedTranscripts:
         return f"{session.last_event_seq} {session.status}"
 
     async def _found(self, session_id: str) -> "tuple[Sessions, Session]":
+        if len(session_id) > MAX_ID_CHARS:
+            raise NotFoundError("session", session_id[:MAX_ID_CHARS])
         sessions = await self._record.sessions()
         if sessions is None:
             raise NotFoundError("session", session_id)

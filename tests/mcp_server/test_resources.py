@@ -63,6 +63,7 @@ async def test_server_of_files_alone_has_their_template_and_no_prompts(yard: Yar
         ("fake.png", "text", "text/plain", "text"),
         ("latin", b"caf\xe9", "text/plain", "caf\\xe9"),
         ("100%?#.txt", "odd", "text/plain", "odd"),
+        ("caf\udce9.txt", "odd", "text/plain", "odd"),
     ],
 )
 async def test_text_comes_whole_with_its_type(

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -88,10 +88,10 @@ async def desk(
     era: Era = "auto",
     *,
     grant: Grant | None = None,
-    runner: AgentRunner | None = None,
+    offers: Offers = Offers(),  # noqa: B008 - frozen
     hear: MessageHandlerFnT | None = None,
 ) -> AsyncIterator[Desk]:
-    """Serve a root with two agents beside it."""
+    """Serve a root with two agents beside it, and what else is offered."""
     root, specs = place / "root", place / "specs"
     (root / "book").mkdir(parents=True)
     (root / "book" / "one.md").write_text("# One\n")
@@ -99,7 +99,7 @@ async def desk(
     specs.mkdir()
     (specs / "editor.yaml").write_text(EDITOR)
     (specs / "idler.yaml").write_text(IDLER)
-    offers = Offers(catalog=SpecCatalog(Catalogue((specs,))), runner=runner)
+    offers = replace(offers, catalog=SpecCatalog(Catalogue((specs,))))
     with anyio.fail_after(30):
         async with (
             Workspace.open(root, grant or Grant.full()) as workspace,
