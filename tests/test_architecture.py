@@ -25,7 +25,7 @@ LAYERS = {
         ("errors", "ids", "settings", "roots", "models", "spec_source", "lifecycle", "offline"),
         ("responses", "totals"),
         ("events", "specs", "session", "state"),
-        ("catalogue", "store", "history"),
+        ("catalogue", "store", "history", "words"),
         ("adapter",),
         ("transcripts",),
         ("serving",),

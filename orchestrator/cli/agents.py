@@ -9,10 +9,11 @@ import orchestrator
 from orchestrator.catalogue import Catalogue, load_agent_file, open_catalogue
 from orchestrator.cli.exits import reported
 from orchestrator.cli.run import SpecsOption
-from orchestrator.cli.terminal import print_table, printable
+from orchestrator.cli.terminal import print_table
 from orchestrator.errors import SpecError
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec
+from orchestrator.words import printable
 
 app = typer.Typer(help="The agents there are.", no_args_is_help=True)
 

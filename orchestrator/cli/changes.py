@@ -12,11 +12,12 @@ import typer
 import orchestrator
 from orchestrator.cli.exits import exit_code, reported, stoppable
 from orchestrator.cli.run import JsonOption
-from orchestrator.cli.terminal import one_line, stderr, write
+from orchestrator.cli.terminal import stderr, write
 from orchestrator.errors import OrchestratorError
 from orchestrator.history.recorded import ChangedPath, RecordedCall, Undo, What, Which
 from orchestrator.roots import resolve_root
 from orchestrator.settings import load_settings
+from orchestrator.words import one_line
 
 ResultT = TypeVar("ResultT")
 

@@ -5,8 +5,9 @@ import typer
 
 import orchestrator
 from orchestrator.cli.exits import reported
-from orchestrator.cli.terminal import printable, stdout
+from orchestrator.cli.terminal import stdout
 from orchestrator.settings import load_settings
+from orchestrator.words import printable
 
 app = typer.Typer(help="The database that holds the record.", no_args_is_help=True)
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import anyio
 import typer
 
-from orchestrator.cli.terminal import printable
 from orchestrator.errors import (
     ConflictError,
     InvalidInputError,
@@ -18,6 +17,7 @@ from orchestrator.errors import (
     RunCancelledError,
     UnavailableError,
 )
+from orchestrator.words import printable
 
 DIFFERS = 7
 """No error: a replay has found that something is not as it was."""

@@ -4,27 +4,24 @@ So `workyard run … > answer.md` keeps the answer alone. On a terminal the answ
 written; elsewhere it comes whole, at the end.
 """
 
-import json
 import sys
 
 from pydantic import JsonValue
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.cli.terminal import in_words, is_terminal, one_line, printable, stderr, write
+from orchestrator.cli.terminal import is_terminal, stderr, write
 from orchestrator.events import (
     AgentMessage,
     Event,
-    FileChanged,
-    HistoryCompacted,
     RunEnded,
     RunResumed,
     RunStarted,
     TextDelta,
     ToolCalled,
     ToolReturned,
-    UserMessage,
 )
+from orchestrator.words import as_text, printable, told
 
 
 class Progress:
@@ -97,54 +94,17 @@ class Progress:
 
 def describe(event: Event) -> Text | None:
     """Return an event as a line, or None if it is not one that a person follows."""
+    line = told(event)
+    return None if line is None else Text(printable(line), style=_style(event))
+
+
+def _style(event: Event) -> str:
     match event:
-        case RunStarted():
-            return _line(f"{event.agent} with {event.model}", "bold")
-        case RunResumed():
-            return _line(f"attempt {event.attempt} with {event.model}", "bold")
-        case UserMessage():
-            return _line(f"> {one_line(event.content)}", "dim")
+        case RunStarted() | RunResumed() | RunEnded():
+            return "bold"
         case ToolCalled():
-            return _line(f"● {event.tool} {_arguments(event.arguments)}", "cyan")
-        case ToolReturned():
-            failed = event.outcome != "success"
-            first = one_line(event.content.partition("\n")[0] if not failed else event.content)
-            return _line(f"  {'✗' if failed else '↳'} {first}", "red" if failed else "dim")
-        case FileChanged():
-            return _line(f"  ± {_change(event)}", "dim")
-        case HistoryCompacted():
-            return _line(f"✂ messages 1-{event.upto} are a summary from here on", "dim")
-        case RunEnded():
-            return _line(f"{event.status}: {in_words(event.usage)}", "bold")
+            return "cyan"
+        case ToolReturned(outcome=outcome) if outcome != "success":
+            return "red"
         case _:
-            return None
-
-
-def _change(event: FileChanged) -> str:
-    path = one_line(event.path, 200)
-    parts = [f"{one_line(event.moved_from, 200)} → {path}" if event.moved_from else path]
-    if event.kind in ("created", "deleted"):
-        parts.append(event.kind)
-    if event.added:
-        parts.append(f"+{event.added:,}")
-    if event.removed:
-        parts.append(f"-{event.removed:,}")
-    if event.more:
-        parts.append(f"and {event.more:,} more")
-    return " ".join(parts)
-
-
-def _line(text: str, style: str) -> Text:
-    return Text(printable(text), style=style)
-
-
-def as_text(output: JsonValue) -> str:
-    """Return an answer as text: itself, or its JSON."""
-    return output if isinstance(output, str) else json.dumps(output, indent=2, ensure_ascii=False)
-
-
-def _arguments(arguments: dict[str, JsonValue]) -> str:
-    shown = (
-        f"{name}={one_line(json.dumps(v, ensure_ascii=False), 60)}" for name, v in arguments.items()
-    )
-    return " ".join(shown)
+            return "dim"

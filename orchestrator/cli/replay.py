@@ -14,10 +14,11 @@ from orchestrator.cli import UNAVAILABLE
 from orchestrator.cli.exits import DIFFERS, exit_code, reported, run_until_signal
 from orchestrator.cli.progress import describe
 from orchestrator.cli.run import JsonOption, SpecsOption
-from orchestrator.cli.terminal import in_words, one_line, print_table, stderr, write
+from orchestrator.cli.terminal import print_table, stderr, write
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import ToolCalled
 from orchestrator.settings import load_settings
+from orchestrator.words import in_words, one_line
 
 if TYPE_CHECKING:  # the command line must not wait for what these modules import
     from orchestrator.replay.asking import Answer, Comparison, Point

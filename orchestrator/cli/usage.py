@@ -15,10 +15,11 @@ from rich.text import Text
 
 import orchestrator
 from orchestrator.cli.exits import reported
-from orchestrator.cli.terminal import printable, stdout
+from orchestrator.cli.terminal import stdout
 from orchestrator.errors import InvalidInputError
 from orchestrator.settings import load_settings
 from orchestrator.totals import By, Total, UsageFilters, sum_of
+from orchestrator.words import printable
 
 MIN_BAR = 8
 """Columns of a terminal that bars need; where fewer are left, there are none."""

@@ -13,7 +13,6 @@ from orchestrator import errors
 from orchestrator.cli.app import app
 from orchestrator.cli.exits import exit_code
 from orchestrator.cli.progress import Progress, describe
-from orchestrator.cli.terminal import one_line, printable
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import (
     AgentMessage,
@@ -28,6 +27,7 @@ from orchestrator.events import (
 )
 from orchestrator.lifecycle import RunStatus
 from orchestrator.settings import load_settings
+from orchestrator.words import one_line, printable
 from tests.wire.environment import environment
 from tests.wire.script import Answer, Fail
 from tests.wire.server import Wire, serving

@@ -9,9 +9,10 @@ from pydantic import JsonValue
 
 from orchestrator.cli.exits import reported
 from orchestrator.cli.sessions.opened import SessionArgument, opened_sessions
-from orchestrator.cli.terminal import is_terminal, one_line, stderr, write
+from orchestrator.cli.terminal import is_terminal, stderr, write
 from orchestrator.errors import InvalidInputError
 from orchestrator.state import State
+from orchestrator.words import one_line
 
 state = typer.Typer(help="A session's state, which agents and callers share.", no_args_is_help=True)
 

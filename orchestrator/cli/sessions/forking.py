@@ -8,9 +8,10 @@ import typer
 from orchestrator.cli.exits import reported
 from orchestrator.cli.progress import describe
 from orchestrator.cli.sessions.opened import SessionArgument, opened_sessions
-from orchestrator.cli.terminal import printable, stderr, stdout, write
+from orchestrator.cli.terminal import stderr, stdout, write
 from orchestrator.errors import HistoryUnreadableError
 from orchestrator.events import AgentMessage
+from orchestrator.words import printable
 
 if TYPE_CHECKING:
     from orchestrator.store.sessions import Sessions

@@ -13,8 +13,9 @@ import typer
 from orchestrator.cli.exits import reported
 from orchestrator.cli.run import JsonOption
 from orchestrator.cli.sessions.opened import opened_sessions
-from orchestrator.cli.terminal import ago, one_line, print_table, stderr, write
+from orchestrator.cli.terminal import ago, print_table, stderr, write
 from orchestrator.session import Filters, Page, Session, SessionStatus
+from orchestrator.words import one_line
 
 _UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

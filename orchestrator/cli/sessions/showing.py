@@ -7,10 +7,10 @@ import anyio
 import typer
 
 from orchestrator.cli.exits import reported
-from orchestrator.cli.progress import Progress, as_text, describe
+from orchestrator.cli.progress import Progress, describe
 from orchestrator.cli.sessions.forking import show_past
 from orchestrator.cli.sessions.opened import SessionArgument, opened_sessions
-from orchestrator.cli.terminal import printable, stdout, write
+from orchestrator.cli.terminal import stdout, write
 from orchestrator.events import (
     AgentMessage,
     RecordedEvent,
@@ -19,6 +19,7 @@ from orchestrator.events import (
     TextDelta,
     ThinkingDelta,
 )
+from orchestrator.words import as_text, printable
 
 
 def show(session_id: SessionArgument) -> None:
