@@ -20,6 +20,8 @@ from mcp_server.ports import Embedder, Offers
 
 EXIT_INVALID_INPUT = 2
 EXIT_UNAVAILABLE = 6
+_RUN_AGENT = "run_agent"
+"""In `--tools`, the tools that run agents, all of them."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 logger = logging.getLogger("mcp_server")
@@ -57,10 +59,13 @@ def main(
         level=arguments.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
+        runs_agents = embedder is not None and _take_agents_out(arguments)
         grant = _effective_grant(arguments)
+        offered: AbstractAsyncContextManager[Offers] = nullcontext(Offers())
         if embedder is not None:
             grant = grant.denying(embedder.denied(arguments))
-        anyio.run(_serve, arguments, grant, _offered(arguments, embedder))
+            offered = embedder.open(arguments, grant, runs_agents=runs_agents)
+        anyio.run(_serve, arguments, grant, offered)
     except ServerError as error:
         print(f"{program}: {error}", file=sys.stderr)
         is_input = isinstance(error, InvalidInputError)
@@ -123,6 +128,18 @@ def _add_grant_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _take_agents_out(arguments: argparse.Namespace) -> bool:
+    """Take what runs agents out of the file tools that were named; say whether it was meant.
+
+    A grant is about files, and what an agent gets of it: it knows nothing of running agents.
+    """
+    if arguments.tools is None:
+        return arguments.grant is None
+    is_meant = _RUN_AGENT in arguments.tools
+    arguments.tools = [name for name in arguments.tools if name != _RUN_AGENT]
+    return is_meant
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
@@ -178,12 +195,6 @@ def _load_grant(argument: str, root: str) -> Grant:
         raise InvalidInputError(f"The grant file {argument!r} cannot be read: {reason}.") from error
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"The grant file {argument!r} is not UTF-8 text.") from error
-
-
-def _offered(
-    arguments: argparse.Namespace, embedder: Embedder | None
-) -> AbstractAsyncContextManager[Offers]:
-    return nullcontext(Offers()) if embedder is None else embedder.open(arguments)
 
 
 async def _serve(

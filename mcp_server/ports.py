@@ -5,12 +5,18 @@ method raises the branches of `ServerError`, with messages that name no place on
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import JsonValue
+
+from mcp_server.changed import ChangedFile
+from mcp_server.fence.grant import Grant
+
+if TYPE_CHECKING:  # a quarter of a second, which is not to be waited for before the root is checked
+    import mcp_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +108,130 @@ class AgentCatalog(Protocol):
         ...
 
 
+RunStatus = Literal["running", "succeeded", "failed", "cancelled", "interrupted"]
+"""Where a run stands; `interrupted` is one whose process has died."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnableAgent:
+    """An agent as a model is told of it."""
+
+    name: str
+    description: str
+    inputs: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+    """The JSON schema of each input."""
+    required: frozenset[str] = frozenset()
+    """Inputs that have to be given."""
+    problem: str = ""
+    """Why it cannot be run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What an agent is to do."""
+
+    agent: str
+    task: str
+    inputs: Mapping[str, JsonValue] = field(default_factory=dict)
+    session_id: str | None = None
+    """The session to go on in; none begins a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that has happened in a run, in a line."""
+
+    number: int
+    """Greater than that of the step before."""
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """How a run stands, or has ended."""
+
+    run_id: str
+    session_id: str
+    agent: str
+    model: str
+    status: RunStatus
+    steps: Sequence[Step]
+    """Those that were asked for."""
+    last_step: int
+    """The number of the last step so far."""
+    answer: str = ""
+    error: str = ""
+    used: str = ""
+    """What it has used and cost, in words."""
+    usage: Mapping[str, JsonValue] = field(default_factory=dict)
+    files: Sequence[ChangedFile] = ()
+    """Each path that it has changed, as it was changed last."""
+    more_files: int = 0
+    """How many more there are than are told."""
+
+
+class HostModel(Protocol):
+    """The model of the host that has made a call, asked by MCP's sampling."""
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether it can be given tools."""
+        ...
+
+    def check(self) -> None:
+        """Raise InvalidInputError if it cannot be asked at all; it says what to do instead."""
+        ...
+
+    async def ask(
+        self, params: "mcp_types.CreateMessageRequestParams"
+    ) -> "mcp_types.CreateMessageResultWithTools":
+        """Return its answer.
+
+        Raises:
+            UnavailableError: the host refuses, fails or is gone.
+        """
+        ...
+
+
 class AgentRunner(Protocol):
-    """Runs agents for real; with one, the server has the tool `run_agent`."""
+    """Runs agents. A run goes on by itself until it has ended or somebody cancels it."""
+
+    async def agents(self) -> Sequence[RunnableAgent]:
+        """Return the agents there are, by name."""
+        ...
+
+    async def start(self, order: Order, host: HostModel) -> str:
+        """Start a run and return its id.
+
+        Raises:
+            ServerError: it cannot begin; nothing is on record then.
+        """
+        ...
+
+    def follow(self, run_id: str, *, after: int = 0) -> AsyncIterator[Step]:
+        """Yield the steps of a run whose number is above `after`, as they come, to its end.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        ...
+
+    async def report(self, run_id: str, *, after: int = 0) -> RunReport:
+        """Return how a run stands, with its steps above `after`.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        ...
+
+    async def cancel(self, run_id: str) -> None:
+        """Stop a run, and return once that is on record.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: it has ended, or its process does not answer.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +274,34 @@ class Offers:
     catalog: AgentCatalog | None = None
     runner: AgentRunner | None = None
     transcripts: Transcripts | None = None
+    patience_s: float = 45
+    """How long a call waits for the end of a run: hosts cut calls at about a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """What the operator of a server has said, as far as it matters to those who run agents."""
+
+    root: str
+    grant: Grant
+    """What no caller exceeds, and no agent either."""
+    model: str | None = None
+    """The model for every run; `client` is the host's own."""
+    specs: str | None = None
+    """A directory of the operator's own agents."""
+
+
+class Line(Protocol):
+    """The connection that a request came over, where its transport can tell that it has ended.
+
+    A call is cancelled when its client cancels it, and when the client is gone. Only the first is a
+    wish to stop what the call has begun.
+    """
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the client is gone."""
+        ...
 
 
 class Embedder(Protocol):
@@ -163,9 +319,17 @@ class Embedder(Protocol):
         """
         ...
 
-    def open(self, arguments: argparse.Namespace) -> AbstractAsyncContextManager[Offers]:
+    def open(
+        self, arguments: argparse.Namespace, grant: Grant, *, runs_agents: bool
+    ) -> AbstractAsyncContextManager[Offers]:
         """Open what is offered, for as long as the server serves.
 
         A host waits for this at every start: what takes long to load, loads when it is used.
+        Leaving it waits for runs under way, within a bound.
+
+        Args:
+            arguments: What the operator has said.
+            grant: What no caller exceeds, and no agent either.
+            runs_agents: Whether callers may run agents.
         """
         ...

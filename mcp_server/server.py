@@ -15,6 +15,7 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from opentelemetry import trace
 
+from mcp_server.agent_tools import AGENT_TOOLS, AgentCall
 from mcp_server.callers import caller_from
 from mcp_server.calls import Calls
 from mcp_server.completion import Completions
@@ -26,10 +27,11 @@ from mcp_server.handlers import Handlers
 from mcp_server.notices import Notices
 from mcp_server.ports import Offers
 from mcp_server.prompts import Prompts, Shelf
+from mcp_server.reports import Told
 from mcp_server.resources import Resources, file_uri
-from mcp_server.text import outgoing, printable_name, quoted
+from mcp_server.text import outgoing, printable_name, quoted, without_host_paths
 from mcp_server.tools.registry import TOOLS
-from mcp_server.tools.tool import Answer, Changed, Tool
+from mcp_server.tools.tool import Answer, Changed, Declaration, Tool, ToolArguments
 
 NAME = "workyard"
 
@@ -52,7 +54,10 @@ def create_server(
         workspace: the files.
         offers: what there is beside them.
     """
-    granted = _granted(workspace)
+    granted: dict[str, Declaration[Any]] = {**_granted(workspace)}
+    runner = offers.runner
+    if runner is not None:
+        granted |= AGENT_TOOLS
     calls = Calls(workspace.grant.limits.calls)
     handlers = _handlers(workspace, calls, offers)
     # What a host does through one server can be undone as a whole: no host names a session.
@@ -68,8 +73,11 @@ def create_server(
     ) -> types.CallToolResult:
         try:
             calls.count()
-            tool = _chosen(params.name, workspace)
+            tool = _chosen(params.name, granted)
             arguments = tool.parse(params.arguments or {})
+            if runner is not None and not isinstance(arguments, ToolArguments):
+                call = AgentCall(runner, offers.patience_s, context)
+                return _told(await arguments.call(call), workspace)
             return _answered(await arguments.call(workspace, _caller(context, session)))
         except Exception as error:  # the edge: `translate` logs what is not ours and hides it
             return translate(error, workspace)
@@ -124,12 +132,12 @@ def _handlers(workspace: Workspace, calls: Calls, offers: Offers) -> Handlers:
     )
 
 
-def _chosen(name: str, workspace: Workspace) -> Tool:
-    granted = _granted(workspace)
+# What is granted is of two kinds, each called in its own way.
+def _chosen(name: str, granted: dict[str, Declaration[Any]]) -> Declaration[Any]:
     if name in granted:
         return granted[name]
     offered = ", ".join(map(repr, granted)) or "none"
-    if name in TOOLS:
+    if name in TOOLS or name in AGENT_TOOLS:
         raise PermissionDeniedError(f"Tool {name!r} is not granted here; granted: {offered}.")
     raise InvalidInputError(f"There is no tool {quoted(name)}; there is: {offered}.")
 
@@ -140,7 +148,7 @@ def _caller(context: Context, session: str) -> Caller:
     return caller_from({**(context.meta or {})}, printable_name(host), session)
 
 
-def _described(tool: Tool) -> types.Tool:
+def _described(tool: Declaration[Any]) -> types.Tool:
     return types.Tool(
         name=tool.name,
         title=tool.title,
@@ -151,7 +159,7 @@ def _described(tool: Tool) -> types.Tool:
             read_only_hint=tool.is_read_only,
             destructive_hint=tool.is_destructive,
             idempotent_hint=tool.is_idempotent,
-            open_world_hint=False,
+            open_world_hint=tool.is_open_world,
         ),
     )
 
@@ -159,6 +167,14 @@ def _described(tool: Tool) -> types.Tool:
 def _answered(answer: Answer) -> types.CallToolResult:
     meta = answer.files.meta if isinstance(answer, Changed) else None
     return types.CallToolResult(content=_contents(answer), is_error=False, _meta=meta)
+
+
+def _told(told: Told, workspace: Workspace) -> types.CallToolResult:
+    # Why a run has failed may name places of the host. An answer is the agent's own text.
+    text = without_host_paths(told.text, workspace.root_names) if told.is_error else told.text
+    return types.CallToolResult(
+        content=[_text(text)], is_error=told.is_error, _meta=told.meta or None
+    )
 
 
 def _contents(answer: Answer) -> list[types.ContentBlock]:

@@ -58,7 +58,9 @@ class Stdio:
         self._held_bytes = self._at_once = 0
         self._is_reading = self._has_ended = False
         self._changed = asyncio.Event()
-        self._metadata = ServerMessageMetadata(on_request_unanswered=self._settle)
+        self._metadata = ServerMessageMetadata(
+            request_context=self, on_request_unanswered=self._settle
+        )
         self._streams: set[types.RequestId] = set()
         self._steer()
 
@@ -66,6 +68,11 @@ class Stdio:
     def fault(self) -> OSError | None:
         """Why answers could not be written; None also when the client did not want them."""
         return None if isinstance(self._output.fault, ConnectionError) else self._output.fault
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the client can say nothing more: a request that ends now, it did not cancel."""
+        return self._has_ended or self._output.fault is not None
 
     async def receive(self) -> SessionMessage:
         """Return the next message.

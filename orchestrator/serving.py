@@ -8,13 +8,16 @@ import argparse
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 
-from mcp_server.ports import Offers
+from mcp_server.fence.grant import Grant
+from mcp_server.ports import Offers, Operator
 from orchestrator.adapter import SpecCatalog, server_errors_raised
 from orchestrator.catalogue import open_catalogue
+from orchestrator.late import open_late
 from orchestrator.roots import as_globs, own_places, resolve_root
 from orchestrator.settings import Settings, load_settings
 from orchestrator.transcripts import Record, RecordedTranscripts
@@ -24,12 +27,29 @@ class Yard:
     """The agents and the record, for `mcp_server`; it is its `Embedder`."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add `--specs`, as `workyard run` has it."""
-        parser.add_argument(
+        """Add what concerns agents; `--specs` and `--model` are as `workyard run` has them."""
+        flags = parser.add_argument_group(
+            "agents",
+            "An agent has what its spec grants, within what callers may do. The tools that run it "
+            "are there unless --tools or --grant is given; 'run_agent' in --tools keeps them.",
+        )
+        flags.add_argument(
             "--specs",
             metavar="DIR",
             type=os.path.expanduser,
             help="a directory of agent specs to look in before your own and the shipped ones",
+        )
+        flags.add_argument(
+            "--model",
+            metavar="NAME",
+            help="the model of every run: provider:model, 'offline', or 'client', the host's own",
+        )
+        flags.add_argument(
+            "--patience",
+            metavar="SECONDS",
+            type=_positive,
+            default=45,
+            help="how long a call waits for a run before it gives back its handle; default: 45",
         )
 
     def denied(self, arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -42,17 +62,37 @@ class Yard:
             return as_globs(own, root)
 
     @asynccontextmanager
-    async def open(self, arguments: argparse.Namespace) -> AsyncGenerator[Offers]:
-        """Open the catalogue; the record is opened by who first asks for a transcript."""
+    async def open(
+        self, arguments: argparse.Namespace, grant: Grant, *, runs_agents: bool
+    ) -> AsyncGenerator[Offers]:
+        """Open the catalogue; the record is opened by who first asks for it."""
         with server_errors_raised():
             root, settings = resolve_root(arguments.root), load_settings()
             catalogue = open_catalogue(settings, _specs(arguments))
         async with anyio.create_task_group() as tasks:
             record = Record(settings, tasks)
-            yield Offers(
-                catalog=SpecCatalog(catalogue), transcripts=RecordedTranscripts(record, root)
+            offers = Offers(
+                catalog=SpecCatalog(catalogue),
+                transcripts=RecordedTranscripts(record, root),
+                patience_s=arguments.patience,
             )
+            if runs_agents:
+                async with open_late(_operator(arguments, grant)) as runner:
+                    yield replace(offers, runner=runner)
+            else:
+                yield offers
             tasks.cancel_scope.cancel()
+
+
+def _operator(arguments: argparse.Namespace, grant: Grant) -> Operator:
+    return Operator(root=arguments.root, grant=grant, model=arguments.model, specs=arguments.specs)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
 
 
 def _specs(arguments: argparse.Namespace) -> Path | None:

@@ -13,8 +13,10 @@ LAYERS = {
     "mcp_server": (
         ("errors", "text", "settings"),
         ("fence", "pipes", "wire"),
-        ("changed", "calls", "ports"),
-        ("tools", "callers", "failures", "prompts"),
+        ("changed", "calls"),
+        ("ports",),
+        ("tools", "callers", "failures", "prompts", "reports", "sampling"),
+        ("agent_tools",),
         ("resources",),
         ("completion", "notices"),
         ("handlers",),
@@ -28,13 +30,15 @@ LAYERS = {
         ("catalogue", "store", "history", "words"),
         ("adapter",),
         ("transcripts",),
-        ("serving",),
-        ("connections", "compaction", "session_state"),
+        ("connections", "compaction", "session_state", "client_model", "runnable"),
         ("capabilities",),
         ("agents", "chain", "recorder", "resumption", "failures"),
         ("runner",),
         ("busy", "replay"),
         ("bootstrap",),
+        ("running",),
+        ("late",),
+        ("serving",),
         ("cli",),
     ),
 }
@@ -49,12 +53,13 @@ MAY_IMPORT_THE_SERVER = {
     "capabilities",
     "adapter",
     "transcripts",
-    "serving",
+    *("serving", "client_model", "runnable", "running", "late"),  # what it is offered
 }
 """The only modules of the orchestrator that import `mcp_server`, apart from the seam of `serve`."""
 
 LAZY_SEAMS = {
     "orchestrator/cli/__init__.py",
+    "orchestrator/late.py",
     "orchestrator/store/schema.py",
     "mcp_server/__main__.py",
 }

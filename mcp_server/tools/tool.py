@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from reprlib import Repr
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
@@ -42,6 +42,9 @@ _ALIASES = {
     "to": "destination",
     "dst": "destination",
     "new_path": "destination",
+    "agent_name": "agent",
+    "prompt": "task",
+    "timeout_s": "wait_s",
 }
 """Names that models know from other tools; taken quietly, also as `filePath`, and not shown."""
 _CAPITAL = re.compile("(?<=[a-z])[A-Z]")
@@ -83,7 +86,7 @@ Answer = str | Media | Changed
 """What a call gives."""
 
 
-class ToolArguments(BaseModel, ABC):
+class Arguments(BaseModel):
     """The arguments of one tool; the line under each field is its description for the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -92,6 +95,10 @@ class ToolArguments(BaseModel, ABC):
     def translated(cls, given: Mapping[str, object]) -> Mapping[str, object]:
         """Return what was given in the words of this tool, where more than a name differs."""
         return given
+
+
+class ToolArguments(Arguments, ABC):
+    """The arguments of a tool that works on the files of a workspace."""
 
     @abstractmethod
     async def call(self, workspace: Workspace, caller: Caller) -> Answer:
@@ -102,20 +109,25 @@ class ToolArguments(BaseModel, ABC):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
-    """One tool."""
+A_co = TypeVar("A_co", bound=Arguments, covariant=True)
 
-    name: ToolName
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration(Generic[A_co]):
+    """One tool as it is declared to a model, whatever it works on."""
+
+    name: str
     title: str
     description: str
     """What a model reads when it chooses."""
-    arguments: type[ToolArguments]
+    arguments: type[A_co]
     is_read_only: bool
     is_destructive: bool = False
     """Whether a call can overwrite something."""
     is_idempotent: bool = True
     """Whether a second equal call changes nothing more."""
+    is_open_world: bool = False
+    """Whether it reaches beyond this machine."""
 
     @property
     def input_schema(self) -> dict[str, Any]:  # JSON Schema is a dict of anything
@@ -123,7 +135,7 @@ class Tool:
         schema = self.arguments.model_json_schema()
         return _object_schema(schema, schema.get("$defs", {}))
 
-    def parse(self, arguments: Mapping[str, object]) -> ToolArguments:
+    def parse(self, arguments: Mapping[str, object]) -> A_co:
         """Return the arguments, checked.
 
         Raises:
@@ -191,6 +203,13 @@ class Tool:
         given = quoted(value) if isinstance(value, str) else _SHORT.repr(value)
         shown = given if len(given) <= _SHOWN_CHARS else given[:_SHOWN_CHARS] + "…"
         return f"Argument {what} of tool {self.name!r} is {shown}: {fault['msg']}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool(Declaration[ToolArguments]):
+    """One tool that works on the files of a workspace."""
+
+    name: ToolName
 
 
 async def make_change(

@@ -22,6 +22,7 @@ from orchestrator.store.forks import Inherited, inherited
 from orchestrator.store.listing import Query, list_sessions
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import load_events
+from orchestrator.store.one_run import FoundRun, find_run
 from orchestrator.store.recorded_run import RecordedRun, given_before, recorded_run
 from orchestrator.store.tables import RUN, RunRow, SessionRow
 from orchestrator.store.totals import totals
@@ -132,6 +133,16 @@ class Reading:
             NotFoundError: If there is no such session.
         """
         return await self.look(session_id, runs_of)
+
+    async def run(self, run_id: str) -> FoundRun:
+        """Return a run, with its answer if it has one.
+
+        Raises:
+            NotFoundError: If there is no such run.
+            HistoryUnreadableError: If its answer cannot be read.
+        """
+        this = (run_id, self._owner, self._liveness)
+        return await self._access.read(lambda db: find_run(db, *this))
 
     async def messages(self, session_id: str) -> Messages:
         """Return all messages of a session, oldest first.

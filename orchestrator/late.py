@@ -1,0 +1,108 @@
+"""The lazy seam of `workyard serve`: agents are offered at once, and loaded when one runs.
+
+A host starts the server at every launch and waits for its tools. Pydantic AI, SQLModel and what
+they need take seconds to import, and most launches run no agent. So this module imports none of
+them: the functions that do are at its end, and run in a thread while the server goes on serving.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from mcp_server.ports import (
+    HostModel,
+    Operator,
+    Order,
+    RunnableAgent,
+    RunReport,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.running import Running
+
+LINGER_S = 600.0
+"""How long runs may go on when the client has left. Then they are cancelled; both are on record."""
+
+
+@asynccontextmanager
+async def open_late(operator: Operator) -> AsyncGenerator["LateRunner"]:
+    """Offer to run agents; leaving it waits for runs under way, within a bound."""
+    late = LateRunner(operator)
+    try:
+        yield late
+    finally:
+        await late.close()
+
+
+class LateRunner:
+    """An `AgentRunner` that comes into being with the first call that needs one."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+        self._closing = asyncio.Event()
+        self._ready: asyncio.Future[Running] | None = None
+        self._living: asyncio.Task[None] | None = None
+
+    async def agents(self) -> Sequence[RunnableAgent]:
+        """Return the agents there are, by name; for that nothing large is loaded."""
+        return await anyio.to_thread.run_sync(_listed, self._operator)
+
+    async def start(self, order: Order, host: HostModel) -> str:
+        """Start a run and return its id."""
+        return await (await self._running()).start(order, host)
+
+    async def follow(self, run_id: str, *, after: int = 0) -> AsyncIterator[Step]:
+        """Yield the steps of a run above `after`, as they come, to its end."""
+        async for step in (await self._running()).follow(run_id, after=after):
+            yield step
+
+    async def report(self, run_id: str, *, after: int = 0) -> RunReport:
+        """Return how a run stands, with its steps above `after`."""
+        return await (await self._running()).report(run_id, after=after)
+
+    async def cancel(self, run_id: str) -> None:
+        """Stop a run, and return once that is on record."""
+        await (await self._running()).cancel(run_id)
+
+    async def close(self) -> None:
+        """Wait for runs under way, within a bound, and close the record."""
+        self._closing.set()
+        if self._living is not None:
+            await self._living
+
+    async def _running(self) -> "Running":
+        if self._ready is None:
+            self._ready = asyncio.get_running_loop().create_future()
+            self._living = asyncio.create_task(self._live(self._ready), name="agents")
+        # Others may wait for it too, when this call is cancelled.
+        return await asyncio.shield(self._ready)
+
+    async def _live(self, ready: "asyncio.Future[Running]") -> None:
+        """Open the record and keep it open, in one task: what is entered in it is left in it."""
+        try:
+            running_class = await anyio.to_thread.run_sync(_loaded)
+            async with running_class.open(self._operator) as running:
+                ready.set_result(running)
+                await self._closing.wait()
+                await running.finish(LINGER_S)
+        except Exception as error:  # it goes to whoever waits; the next call tries again
+            if ready.done():
+                raise
+            self._ready = None
+            ready.set_exception(error)
+
+
+def _loaded() -> type["Running"]:
+    from orchestrator.running import Running
+
+    return Running
+
+
+def _listed(operator: Operator) -> list[RunnableAgent]:
+    from orchestrator.runnable import runnable_agents
+
+    return runnable_agents(operator)

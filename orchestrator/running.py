@@ -1,0 +1,265 @@
+"""Runs agents for an MCP server: its `AgentRunner`, over the orchestrator.
+
+Importing this loads Pydantic AI and the record: seconds that no server spends before somebody runs
+an agent (`late.py`).
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Self
+
+import anyio
+
+from mcp_server import errors as theirs
+from mcp_server.changed import ChangedFile
+from mcp_server.fence.grant import Grant
+from mcp_server.ports import HostModel, Operator, Order, RunReport, Step
+from orchestrator.bootstrap import Orchestrator
+from orchestrator.client_model import CLIENT, ClientModel
+from orchestrator.connections import StdioConnection
+from orchestrator.errors import (
+    ConflictError,
+    InvalidInputError,
+    LimitError,
+    ModelNotConfiguredError,
+    NotFoundError,
+    OrchestratorError,
+    SessionBusyError,
+    SpecError,
+    WrongRootError,
+)
+from orchestrator.events import FileChanged, RecordedEvent, Usage
+from orchestrator.runnable import without_place
+from orchestrator.runner import RunHandle
+from orchestrator.store.one_run import FoundRun
+from orchestrator.store.sessions import Sessions
+from orchestrator.words import as_text, in_words, told
+
+MAX_AT_ONCE = 8
+"""Runs of one server under way: each is a server process, and money."""
+
+_IN_A_HOST = (
+    'In an MCP host, variables are set in the "env" block of this server\'s entry, and --model in '
+    'its "args"; the host has to start the server again after that.'
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Running:
+    """Runs agents in one directory, each within the operator's grant."""
+
+    yard: Orchestrator
+    model: str | None
+    owner: str | None
+    """Whose sessions are there; None for everybody's."""
+    _under_way: dict[str, RunHandle] = field(default_factory=dict)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, operator: Operator) -> AsyncGenerator[Self]:
+        """Open the record. On leaving, what still runs is cancelled."""
+        # Pydantic AI would print an advertisement into the host's log.
+        os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")
+        connect = partial(StdioConnection, grant=operator.grant)
+        with _translated():
+            async with Orchestrator.open(
+                operator.root, specs=operator.specs, connect=connect
+            ) as yard:
+                yield cls(yard, operator.model, _owner(operator.grant))
+
+    async def start(self, order: Order, host: HostModel) -> str:
+        """Start a run and return its id.
+
+        Raises:
+            ServerError: It cannot begin; nothing is on record then.
+        """
+        self._forget_ended()
+        if len(self._under_way) >= MAX_AT_ONCE:
+            running = ", ".join(self._under_way)
+            raise theirs.LimitError(
+                f"{MAX_AT_ONCE} runs are under way, which is as many as there may be. Wait for one "
+                f"with get_run, or stop one with cancel_run: {running}.",
+                limit=MAX_AT_ONCE,
+                actual=len(self._under_way),
+                unit="runs",
+            )
+        if self.model == CLIENT:
+            host.check()
+        with _translated():
+            handle = await self.yard.start(
+                order.agent,
+                order.task,
+                inputs=order.inputs,
+                session_id=order.session_id,
+                model=ClientModel(host) if self.model == CLIENT else self.model,
+                owner=self.owner,
+            )
+        self._under_way[handle.claimed.id] = handle
+        return handle.claimed.id
+
+    async def follow(self, run_id: str, *, after: int = 0) -> AsyncIterator[Step]:
+        """Yield the steps of a run above `after`, as they come, to its end."""
+        with _translated():
+            found = await self._found(run_id)
+            handle = self._under_way.get(run_id)
+            events = self._sessions.follow(
+                found.session_id,
+                run_id=run_id,
+                after=max(after, found.first_seq - 1),
+                is_over=handle.ended.is_set if handle else lambda: False,
+            )
+            async for recorded in events:
+                line = told(recorded.event)
+                if line is not None:
+                    yield Step(recorded.seq, line)
+
+    async def report(self, run_id: str, *, after: int = 0) -> RunReport:
+        """Return how a run stands, with its steps above `after`."""
+        with _translated():
+            found = await self._found(run_id)
+            events = [recorded async for recorded in self._events(found)]
+        lines = [(recorded.seq, told(recorded.event)) for recorded in events]
+        changed = [e.event for e in events if isinstance(e.event, FileChanged)]
+        usage = _usage(found)
+        return RunReport(
+            run_id=run_id,
+            session_id=found.session_id,
+            agent=found.row.agent,
+            model=found.row.model,
+            status=found.status.value,
+            steps=[Step(seq, line) for seq, line in lines if line is not None and seq > after],
+            last_step=events[-1].seq if events else after,
+            answer="" if found.row.output is None else as_text(found.row.output),
+            error=found.row.error_text or "",
+            used=in_words(usage),
+            usage=usage.model_dump(mode="json", exclude={"version"}),
+            files=_files(changed),
+            more_files=sum(event.more for event in changed),
+        )
+
+    async def cancel(self, run_id: str) -> None:
+        """Stop a run, and return once that is on record."""
+        with _translated():
+            await self._found(run_id)
+            await self.yard.cancel(run_id)
+
+    async def finish(self, within_s: float) -> None:
+        """Wait for the runs under way, as long as that."""
+        self._forget_ended()
+        if self._under_way:
+            _log.info("waiting for %d runs to end", len(self._under_way))
+        with anyio.move_on_after(within_s):
+            for handle in list(self._under_way.values()):
+                await handle.ended.wait()
+
+    @property
+    def _sessions(self) -> Sessions:
+        sessions = self.yard.sessions
+        return sessions if self.owner is None else sessions.of(self.owner)
+
+    async def _found(self, run_id: str) -> FoundRun:
+        """Return a run of this root: what others are about is not for who has this one."""
+        found = await self._sessions.run(run_id)
+        if found.root != str(self.yard.root):
+            raise NotFoundError("run", run_id)
+        return found
+
+    async def _events(self, found: FoundRun) -> AsyncIterator[RecordedEvent]:
+        after = found.first_seq - 1
+        while batch := await self._sessions.events(found.session_id, after=after):
+            for recorded in batch:
+                if recorded.run_id != found.row.id:  # the next run of the session
+                    return
+                yield recorded
+            after = batch[-1].seq
+
+    def _forget_ended(self) -> None:
+        ended = [run_id for run_id, handle in self._under_way.items() if handle.ended.is_set()]
+        for run_id in ended:
+            del self._under_way[run_id]
+
+
+def _owner(grant: Grant) -> str | None:
+    """Return whose sessions callers with a grant get at.
+
+    Sessions hold what agents have read. Who may do less than the default must not go on with, or
+    read, a session of somebody who may do more; so each narrower grant has sessions of its own.
+    """
+    if grant == Grant.full():
+        return None
+    return f"host:{hashlib.sha256(grant.model_dump_json().encode()).hexdigest()[:16]}"
+
+
+def _usage(found: FoundRun) -> Usage:
+    row = found.row
+    return Usage(
+        requests=row.requests,
+        tool_calls=row.tool_calls,
+        input_tokens=row.input_tokens,
+        cache_read_tokens=row.cache_read_tokens,
+        output_tokens=row.output_tokens,
+        cost=row.cost,
+    )
+
+
+def _files(changed: list[FileChanged]) -> list[ChangedFile]:
+    """Return each path once; lines that came and went in several changes are added up."""
+    files: dict[str, ChangedFile] = {}
+    for event in changed:
+        before = files.pop(event.path, None)
+        files[event.path] = ChangedFile(
+            path=event.path,
+            kind="created" if before and before.kind == "created" == event.kind else event.kind,
+            moved_from=event.moved_from,
+            added=_sum(before.added if before else 0, event.added),
+            removed=_sum(before.removed if before else 0, event.removed),
+        )
+    return list(files.values())
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raise what the orchestrator raises as the server's error of the same branch."""
+    try:
+        yield
+    except OrchestratorError as error:
+        raise _theirs(error) from error
+
+
+def _theirs(error: OrchestratorError) -> theirs.ServerError:
+    match error:
+        case ModelNotConfiguredError():
+            return theirs.InvalidInputError(f"{error} {_IN_A_HOST}")
+        case SpecError():
+            return theirs.InvalidInputError(f"The agent cannot be run: {without_place(error)}")
+        case WrongRootError():  # where else the user works is nobody's business here
+            return theirs.NotFoundError(f"There is no session {error.session_id!r} of this root.")
+        case InvalidInputError():
+            return theirs.InvalidInputError(str(error))
+        case NotFoundError():
+            return theirs.NotFoundError(str(error))
+        case SessionBusyError():
+            return theirs.ConflictError(
+                f"Session {error.session_id!r} is busy with run {error.run_id!r}. Wait for it with "
+                "get_run, stop it with cancel_run, or leave session_id out for a new session."
+            )
+        case ConflictError():
+            return theirs.ConflictError(str(error))
+        case LimitError(limit=limit, actual=actual, unit=unit):
+            return theirs.LimitError(str(error), limit=limit, actual=actual, unit=unit)
+        case _:  # it names places of this machine, which are for its log
+            _log.error("agents cannot be run: %s", error)
+            return theirs.UnavailableError(
+                "The record of runs cannot be used; the server's log has the details."
+            )
