@@ -90,24 +90,24 @@ async def test_agent_is_watched_and_gives_answer_usage_and_files(mode: Era, proj
     ]
     watched: list[tuple[float, str | None]] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        watched.append((done, message))
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        watched.append((progress, message))
 
     with playing(script) as wire, anyio.fail_after(START_S):
         async with Client(served(project, *OLLAMA, env=keys(wire)), mode=mode) as client:
             assert (await tools_of(client))[-4:] == AGENT_TOOLS
             order = {"agent": "doc_writer", "task": "Describe the till."}
-            result = await client.call_tool("run_agent", order, progress_callback=progress)
+            result = await client.call_tool("run_agent", order, progress_callback=told)
             again = await client.call_tool("get_run", {"run_id": run_of(result)["run_id"]})
 
-    text, told = text_of(result), run_of(result)
+    text, said = text_of(result), run_of(result)
     assert not result.is_error
     assert text.startswith("It is described in docs/till.md.\n")
-    for part in (told["run_id"], told["session_id"], "3 requests", "cost unknown"):
+    for part in (said["run_id"], said["session_id"], "3 requests", "cost unknown"):
         assert part in text
     assert "  docs/till.md created +1" in text
-    assert [(file["path"], file["kind"]) for file in told["files"]] == [("docs/till.md", "created")]
-    assert (told["status"], told["usage"]["cost"]) == ("succeeded", None)
+    assert [(file["path"], file["kind"]) for file in said["files"]] == [("docs/till.md", "created")]
+    assert (said["status"], said["usage"]["cost"]) == ("succeeded", None)
     assert text_of(again) == text
     lines = [line for _, line in watched]
     assert [number for number, _ in watched] == sorted({number for number, _ in watched})

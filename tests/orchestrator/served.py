@@ -14,10 +14,11 @@ from mcp_types import Completion, PromptReference, ResourceTemplateReference, Te
 
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.workspace import Workspace
-from mcp_server.ports import AgentRunner, Offers
+from mcp_server.ports import Offers, Operator
 from mcp_server.server import create_server
 from orchestrator.adapter import SpecCatalog
 from orchestrator.catalogue import Catalogue
+from orchestrator.late import LateRunner
 
 Era = Literal["auto", "legacy"]
 ERAS: tuple[Era, ...] = ("auto", "legacy")
@@ -41,8 +42,9 @@ capabilities:
 IDLER = "name: idler\ndescription: Does nothing.\ninstructions: Rest.\n"
 
 
-class Runs(AgentRunner):
-    """Stands for an orchestrator: a prompt only needs to know that there is one."""
+def runner() -> LateRunner:
+    """Return one that never runs: a prompt only needs to know that there is one."""
+    return LateRunner(Operator(root="/", grant=Grant()))
 
 
 @dataclass(frozen=True)

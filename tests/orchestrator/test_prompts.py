@@ -7,7 +7,7 @@ from mcp_types import INVALID_PARAMS
 
 from mcp_server.fence.grant import TOOL_NAMES, Grant
 from mcp_server.ports import Offers
-from tests.orchestrator.served import EDITOR, ERAS, Era, Runs, desk, refused
+from tests.orchestrator.served import EDITOR, ERAS, Era, desk, refused, runner
 
 TWIN = """
 name: twin
@@ -64,7 +64,7 @@ async def test_tools_that_the_server_does_not_offer_are_said_to_be_missing(tmp_p
 
 
 async def test_user_chooses_who_does_the_work_where_agents_can_be_run(tmp_path: Path) -> None:
-    async with desk(tmp_path, offers=Offers(runner=Runs())) as at:
+    async with desk(tmp_path, offers=Offers(runner=runner())) as at:
         here = await at.prompt("editor", chapter_path="a", task="t")
         run = await at.prompt("editor", chapter_path="a", strict="true", task="t", how="run")
         ways = await at.complete("editor", "how", "")
@@ -80,7 +80,7 @@ async def test_user_chooses_who_does_the_work_where_agents_can_be_run(tmp_path: 
 async def test_inputs_that_are_called_as_our_own_arguments_are_asked_for_once(
     tmp_path: Path,
 ) -> None:
-    async with desk(tmp_path, offers=Offers(runner=Runs())) as at:
+    async with desk(tmp_path, offers=Offers(runner=runner())) as at:
         at.write("twin", TWIN)
         at.write("run_agent", TWIN.replace("name: twin", "name: run_agent"))
         prompts = {each.name: each for each in (await at.client.list_prompts()).prompts}
