@@ -1,4 +1,4 @@
-"""`python -m mcp_server --root DIR`: serve one directory over stdin and stdout."""
+"""`python -m mcp_server --root DIR`: serve one directory over stdin and stdout, or HTTP."""
 
 import argparse
 import gc
@@ -65,6 +65,8 @@ def main(
         if embedder is not None:
             grant = grant.denying(embedder.denied(arguments))
             offered = embedder.open(arguments, grant, runs_agents=runs_agents)
+        if arguments.http is not None:
+            return anyio.run(_serve_http, arguments, grant, offered)
         anyio.run(_serve, arguments, grant, offered)
     except ServerError as error:
         print(f"{program}: {error}", file=sys.stderr)
@@ -78,7 +80,7 @@ def main(
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=program,
-        description="Serve the files of one directory to an MCP host, over stdin and stdout.",
+        description="Serve the files of one directory to MCP hosts, over stdio or HTTP.",
         allow_abbrev=False,
     )
     # Hosts start a server without a shell, and pass on `~` as it stands in their settings.
@@ -95,6 +97,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         help="what callers may do, as JSON text or a file of it; all but what is denied by default",
     )
     _add_grant_flags(parser)
+    _add_http_flags(parser)
     parser.add_argument(
         "--require-confinement",
         action="store_true",
@@ -138,6 +141,36 @@ def _take_agents_out(arguments: argparse.Namespace) -> bool:
     is_meant = _RUN_AGENT in arguments.tools
     arguments.tools = [name for name in arguments.tools if name != _RUN_AGENT]
     return is_meant
+
+
+def _add_http_flags(parser: argparse.ArgumentParser) -> None:
+    flags = parser.add_argument_group(
+        "over HTTP",
+        "Beyond this machine, callers need a token; put TLS in front, or name its files.",
+    )
+    flags.add_argument("--http", metavar="HOST:PORT", help="serve /mcp there instead of stdio")
+    flags.add_argument("--token-file", metavar="FILE", help="hashes of the tokens that are taken")
+    flags.add_argument("--issuer", metavar="URL", help="whose OAuth access tokens are taken")
+    flags.add_argument("--jwks-url", metavar="URL", help="where the issuer's keys are")
+    flags.add_argument("--resource", metavar="URL", help="the audience that tokens must name")
+    flags.add_argument("--allowed-host", metavar="HOST", action="append", help="a Host to answer")
+    flags.add_argument(
+        "--allowed-origin", metavar="ORIGIN", action="append", help="a page's origin"
+    )
+    flags.add_argument(
+        "--rate", metavar="N", type=_count, default=600, help="requests a minute each"
+    )
+    flags.add_argument(
+        "--at-once", metavar="N", type=_count, default=32, help="requests at once each"
+    )
+    flags.add_argument("--tls-cert", metavar="FILE", help="the certificate, with --tls-key")
+    flags.add_argument("--tls-key", metavar="FILE", help="its key")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
+    return int(text)
 
 
 def _names(text: str) -> list[str]:
@@ -203,11 +236,7 @@ async def _serve(
     if sys.__stdin__ is None or sys.__stdout__ is None:  # so Python says that it was born without
         raise UnavailableError("stdin and stdout have to be open: MCP goes there.")
     async with offered as offers, Workspace.open(arguments.root, grant) as workspace:
-        if arguments.require_confinement and not workspace.confinement.is_on:
-            raise UnavailableError(
-                "Confinement is required, but this kernel has no Landlock, or a container hides "
-                "it. Without --require-confinement, the path checks stand alone."
-            )
+        _check_confinement(workspace, arguments.require_confinement)
         logger.info(
             "serving %s; confinement: %s; grant: %s",
             workspace.root_names[0],
@@ -222,6 +251,26 @@ async def _serve(
             tasks.cancel_scope.cancel()
     if fault:
         raise UnavailableError(f"Answers cannot be written to stdout: {fault.strerror}.") from fault
+
+
+async def _serve_http(
+    arguments: argparse.Namespace, grant: Grant, offered: AbstractAsyncContextManager[Offers]
+) -> int:
+    # The lazy seam: a host that speaks over stdio does not wait for a web server's import.
+    from mcp_server.http.serving import access_from, serve_http
+
+    access = access_from(arguments)
+    async with offered as offers, Workspace.open(arguments.root, grant) as workspace:
+        _check_confinement(workspace, arguments.require_confinement)
+        return await serve_http(workspace, offers, arguments, access)
+
+
+def _check_confinement(workspace: Workspace, is_required: bool) -> None:
+    if is_required and not workspace.confinement.is_on:
+        raise UnavailableError(
+            "Confinement is required, but this kernel has no Landlock, or a container hides "
+            "it. Without --require-confinement, the path checks stand alone."
+        )
 
 
 async def _serve_stdio(workspace: Workspace, offers: Offers) -> OSError | None:

@@ -5,6 +5,7 @@ arguments can be refused. Results are plain text (docs/decisions/0003-plain-text
 """
 
 from base64 import b64encode
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from uuid import uuid4
@@ -47,12 +48,15 @@ Context = ServerRequestContext[Any]
 def create_server(
     workspace: Workspace,
     offers: Offers = Offers(),  # noqa: B008 - frozen
+    *,
+    identify: Callable[[Caller], Caller] = lambda said: said,
 ) -> Server[Any]:
     """Return a server that offers what the workspace's grant allows, and enforces it.
 
     Args:
         workspace: the files.
         offers: what there is beside them.
+        identify: who the caller is, given what the request says of itself.
     """
     granted: dict[str, Declaration[Any]] = {**_granted(workspace)}
     runner = offers.runner
@@ -78,7 +82,7 @@ def create_server(
             if runner is not None and not isinstance(arguments, ToolArguments):
                 call = AgentCall(runner, offers.patience_s, context)
                 return _told(await arguments.call(call), workspace)
-            return _answered(await arguments.call(workspace, _caller(context, session)))
+            return _answered(await arguments.call(workspace, identify(_caller(context, session))))
         except Exception as error:  # the edge: `translate` logs what is not ours and hides it
             return translate(error, workspace)
 

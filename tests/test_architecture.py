@@ -21,6 +21,7 @@ LAYERS = {
         ("completion", "notices"),
         ("handlers",),
         ("server", "stdio"),
+        ("http",),
         ("__main__",),
     ),
     "orchestrator": (

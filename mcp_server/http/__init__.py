@@ -1,0 +1,1 @@
+"""The server over Streamable HTTP: who calls, how much, and what of the grant is theirs."""

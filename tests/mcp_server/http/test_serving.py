@@ -1,0 +1,184 @@
+"""A real server on loopback: who gets in, how far, and what it survives."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from mcp_server.http.tokens import add_token
+from tests.mcp_server.conftest import Yard
+
+pytestmark = pytest.mark.anyio
+ACCEPT = {"Accept": "application/json, text/event-stream"}
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "t", "version": "1"},
+    },
+}
+
+
+@contextmanager
+def served(yard: Yard, *flags: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Run the server on a free port; yield its address and the process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mcp_server", "--root", str(yard.root)]
+    environ = {**os.environ, "WORKYARD_STATE_DIR": str(yard.outside / "state")}
+    with subprocess.Popen(
+        [*command, "--http", f"127.0.0.1:{port}", *flags], env=environ, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            _wait_for(port, process)
+            yield f"http://127.0.0.1:{port}/mcp", process
+        finally:
+            process.kill()
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = monotonic() + 30
+    while monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            sleep(0.02)
+    process.kill()
+    raise AssertionError(process.communicate()[1].decode())
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_each_era_calls_tools_within_the_scope_of_its_token(
+    yard: Yard, tmp_path: Path, mode: str
+) -> None:
+    tokens = tmp_path / "tokens"
+    reader = add_token(tokens, "reader", ["files:read"], days=1)
+    writer = add_token(tokens, "writer", ["files:write"], days=1)
+    assert reader not in tokens.read_text()
+    with served(yard, "--token-file", str(tokens)) as (url, _):
+        names = {}
+        for token in (reader, writer):
+            headers = {"Authorization": f"Bearer {token}"}
+            async with (
+                httpx2.AsyncClient(headers=headers) as http,
+                Client(streamable_http_client(url, http_client=http), mode=mode) as client,  # type: ignore[arg-type]  # a literal
+            ):
+                names[token] = {tool.name for tool in (await client.list_tools()).tools}
+                read = await client.call_tool("read_file", {"path": "src/app.py"})
+                assert "def main" in str(read.content)
+        assert "write_file" not in names[reader]
+        assert "write_file" in names[writer]
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_two_callers_with_the_same_key_do_not_meet(
+    yard: Yard, tmp_path: Path, mode: str
+) -> None:
+    tokens = tmp_path / "tokens"
+    with_tokens = [add_token(tokens, name, ["files:write"], days=1) for name in ("a", "b")]
+    with served(yard, "--token-file", str(tokens)) as (url, _):
+        for number, token in enumerate(with_tokens):
+            async with (
+                httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
+                Client(streamable_http_client(url, http_client=http), mode=mode) as client,  # type: ignore[arg-type]  # a literal
+            ):
+                arguments = {"path": f"{number}.txt", "content": "x"}
+                meta = {"workyard/key": "same"}
+                done = await client.call_tool("write_file", arguments, meta=meta)  # type: ignore[arg-type]  # ours
+                assert not done.is_error, done
+    assert (yard.root / "0.txt").exists()
+    assert (yard.root / "1.txt").exists()
+
+
+async def test_no_token_a_wrong_one_and_a_revoked_one_get_401(yard: Yard, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    token = add_token(tokens, "a", ["files:read"], days=1)
+    with served(yard, "--token-file", str(tokens)) as (url, process):
+        async with httpx2.AsyncClient(headers=ACCEPT) as http:
+            for given in ({}, {"Authorization": "Bearer wy_wrong"}, {"Authorization": "Basic x"}):
+                answer = await http.post(url, json=INITIALIZE, headers=given)
+                assert answer.status_code == 401
+                assert "Bearer" in answer.headers["www-authenticate"]
+            good = {"Authorization": f"Bearer {token}"}
+            assert (await http.post(url, json=INITIALIZE, headers=good)).status_code == 200
+            tokens.write_text("")
+            assert (await http.post(url, json=INITIALIZE, headers=good)).status_code == 401
+        process.kill()
+        assert token.encode() not in process.communicate()[1]
+
+
+async def test_another_host_or_origin_is_refused(yard: Yard) -> None:
+    with served(yard) as (url, _):
+        async with httpx2.AsyncClient(headers=ACCEPT) as http:
+            for header, status in (("Host", 421), ("Origin", 403)):
+                given = {header: "http://evil.example" if status == 403 else "evil.example"}
+                answer = await http.post(url, json=INITIALIZE, headers=given)
+                assert answer.status_code == status
+
+
+async def test_over_the_rate_gets_429_and_when_to_come_again(yard: Yard) -> None:
+    with served(yard, "--rate", "2") as (url, _):
+        async with httpx2.AsyncClient(headers=ACCEPT) as http:
+            answers = [await http.post(url, json=INITIALIZE) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert int(answers[2].headers["retry-after"]) > 0
+
+
+async def test_hostile_requests_leave_a_server_that_serves_the_next(yard: Yard) -> None:
+    with served(yard) as (url, process):
+        json_ = {"Content-Type": "application/json"}
+        forged = {**json_, "Mcp-Session-Id": "f" * 32}
+        strange = {**json_, "MCP-Protocol-Version": "1999-01-01"}
+        bodies: list[tuple[bytes, dict[str, str]]] = [
+            (b"x" * (5 * 1024 * 1024), json_),
+            (b"not json", json_),
+            (b"[" * 100_000, json_),
+            (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', json_),
+            (json.dumps(INITIALIZE).encode(), forged),
+            (json.dumps(INITIALIZE).encode(), strange),
+        ]
+        async with httpx2.AsyncClient(headers=ACCEPT) as http:
+            for body, headers in bodies:
+                answer = await http.post(url, content=body, headers=headers)
+                assert 400 <= answer.status_code < 500, (body[:40], answer.text)
+        port = int(url.split(":")[2].split("/")[0])
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
+        for _, half in opened:
+            half.write(b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Le")
+        async with Client(streamable_http_client(url)) as client:
+            assert (await client.list_tools()).tools
+        for _, half in opened:
+            half.transport.abort()
+        assert process.poll() is None
+
+
+def test_a_signal_ends_it_with_the_exit_code_of_stdio(yard: Yard) -> None:
+    with served(yard) as (_, process):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def test_beyond_localhost_it_does_not_start_without_authentication(yard: Yard) -> None:
+    command = [sys.executable, "-m", "mcp_server", "--root", str(yard.root)]
+    done = subprocess.run(
+        [*command, "--http", "0.0.0.0:0"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "--token-file" in done.stderr
