@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import hmac
 import logging
-import os
 import secrets
 import sys
 import time
@@ -101,8 +100,8 @@ def add_token(file: Path, name: str, scopes: Sequence[str], *, days: float) -> s
     except ValidationError:
         raise InvalidInputError("A name is 1 to 64 of A-Z a-z 0-9 _ . @ -.") from None
     try:
-        opened = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with open(opened, "a", encoding="utf-8") as lines:
+        file.touch(0o600)
+        with file.open("a", encoding="utf-8") as lines:
             lines.write(known.model_dump_json() + "\n")
     except OSError as error:
         raise UnavailableError(f"{str(file)!r} cannot be written: {error.strerror}.") from error

@@ -1,8 +1,10 @@
 """Which access tokens are taken: signed by the issuer, for this resource, and for now."""
 
+import hmac
 import json
 import threading
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -69,6 +71,17 @@ def _signed(key: ec.EllipticCurvePrivateKey = KEY, kid: str = "1", **changed: ob
     return jwt.encode(_claims(**changed), key, "ES256", headers={"kid": kid})
 
 
+def _signed_with_secret(secret: bytes) -> str:
+    """Return what an attacker makes of a public key; PyJWT itself refuses to."""
+    parts = ({"alg": "HS256", "typ": "JWT", "kid": "1"}, _claims())
+    signed = ".".join(_base64(json.dumps(part).encode()) for part in parts)
+    return f"{signed}.{_base64(hmac.digest(secret, signed.encode(), 'sha256'))}"
+
+
+def _base64(content: bytes) -> str:
+    return urlsafe_b64encode(content).decode().rstrip("=")
+
+
 async def test_a_sound_token_gives_the_scopes_that_are_known(keys: Keys) -> None:
     accepted = await JwtVerifier(_issuer(keys)).verify_token(_signed())
     assert accepted is not None
@@ -77,7 +90,7 @@ async def test_a_sound_token_gives_the_scopes_that_are_known(keys: Keys) -> None
 
 async def test_any_other_token_is_refused(keys: Keys) -> None:
     public = KEY.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     now = int(time.time())
     refused = {
@@ -90,7 +103,7 @@ async def test_any_other_token_is_refused(keys: Keys) -> None:
         "no subject": _signed(sub=None),
         "another's key": _signed(OTHER),
         "none": jwt.encode(_claims(), None, "none", headers={"kid": "1"}),
-        "HS256 with the public key": jwt.encode(_claims(), public, "HS256", headers={"kid": "1"}),
+        "HS256 with the public key": _signed_with_secret(public),
         "rubbish": "a.b.c",
     }
     verifier = JwtVerifier(_issuer(keys))
