@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_CACHE_DIR := $(CURDIR)/.tools/cache
 export PIP_CACHE_DIR := $(CURDIR)/.tools/cache/pip
 
-.PHONY: help install demo test test-long lint types format lock lock-check check bench figures clean
+.PHONY: help install demo test test-long lint types format lock lock-check check bench figures conformance clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,16 @@ lock-check: $(UV) ## Check that requirements.lock fits pyproject.toml.
 	@! grep -nE '(https?|file)://' $(LOCK) || { echo "requirements.lock names a registry." >&2; exit 1; }
 
 check: lint types lock-check test ## Everything the gate checks.
+
+CONFORMANCE := .tools/conformance
+$(CONFORMANCE)/.installed: tests/conformance/package-lock.json
+	@mkdir -p $(CONFORMANCE)
+	cp tests/conformance/package.json tests/conformance/package-lock.json $(CONFORMANCE)/
+	npm ci --prefix $(CONFORMANCE) --cache $(CURDIR)/.tools/cache/npm --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+conformance: install $(CONFORMANCE)/.installed ## Run the official MCP suite against the server over HTTP.
+	$(BIN)/python -m tests.conformance
 
 bench: install ## Run the benchmarks and print their figures.
 	$(BIN)/python -m benchmarks

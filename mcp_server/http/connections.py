@@ -1,9 +1,9 @@
 """A connection that is not kept for a client that asks nothing, or does not read."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 IDLE_S = 15
 """Seconds in which a request has to be sent, and the rest of an answer read once it is written."""
@@ -27,8 +27,10 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _look_at_it(self) -> None:
-        is_idle = self.cycle is None or self.cycle.response_complete
-        if is_idle and (self._was_idle or self.cycle is None):
+        # uvicorn declares it as always there; before the first request it is not.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        is_idle = cycle is None or cycle.response_complete
+        if is_idle and (self._was_idle or cycle is None):
             self.transport.abort()
             return
         self._was_idle = is_idle
