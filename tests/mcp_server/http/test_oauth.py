@@ -102,7 +102,7 @@ async def test_any_other_token_is_refused(keys: Keys) -> None:
         "not yet": _signed(nbf=now + 600),
         "no subject": _signed(sub=None),
         "another's key": _signed(OTHER),
-        "none": jwt.encode(_claims(), None, "none", headers={"kid": "1"}),
+        "none": jwt.encode(_claims(), "", "none", headers={"kid": "1"}),
         "HS256 with the public key": _signed_with_secret(public),
         "rubbish": "a.b.c",
     }

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import cast
 
 import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import RequestParamsMeta
 
 from mcp_server.http.tokens import add_token
 from tests.mcp_server.conftest import Yard
@@ -78,7 +80,7 @@ async def test_each_era_calls_tools_within_the_scope_of_its_token(
             headers = {"Authorization": f"Bearer {token}"}
             async with (
                 httpx2.AsyncClient(headers=headers) as http,
-                Client(streamable_http_client(url, http_client=http), mode=mode) as client,  # type: ignore[arg-type]  # a literal
+                Client(streamable_http_client(url, http_client=http), mode=mode) as client,
             ):
                 names[token] = {tool.name for tool in (await client.list_tools()).tools}
                 read = await client.call_tool("read_file", {"path": "src/app.py"})
@@ -97,11 +99,11 @@ async def test_two_callers_with_the_same_key_do_not_meet(
         for number, token in enumerate(with_tokens):
             async with (
                 httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
-                Client(streamable_http_client(url, http_client=http), mode=mode) as client,  # type: ignore[arg-type]  # a literal
+                Client(streamable_http_client(url, http_client=http), mode=mode) as client,
             ):
                 arguments = {"path": f"{number}.txt", "content": "x"}
-                meta = {"workyard/key": "same"}
-                done = await client.call_tool("write_file", arguments, meta=meta)  # type: ignore[arg-type]  # ours
+                meta = cast("RequestParamsMeta", {"workyard/key": "same"})
+                done = await client.call_tool("write_file", arguments, meta=meta)
                 assert not done.is_error, done
     assert (yard.root / "0.txt").exists()
     assert (yard.root / "1.txt").exists()
@@ -182,3 +184,40 @@ def test_beyond_localhost_it_does_not_start_without_authentication(yard: Yard) -
     )
     assert done.returncode == 2
     assert "--token-file" in done.stderr
+
+
+async def test_a_token_without_a_scope_of_ours_gets_403(yard: Yard, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    token = add_token(tokens, "a", ["agents:run"], days=1)
+    with served(yard, "--token-file", str(tokens)) as (url, _):
+        async with httpx2.AsyncClient(headers={**ACCEPT, "Authorization": f"Bearer {token}"}) as h:
+            answer = await h.post(url, json=INITIALIZE)
+    assert answer.status_code == 403
+    assert "insufficient_scope" in answer.headers["www-authenticate"]
+
+
+async def test_a_session_of_one_token_is_not_there_for_another(yard: Yard, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    one, other = (add_token(tokens, name, ["files:write"], days=1) for name in ("a", "b"))
+    with served(yard, "--token-file", str(tokens)) as (url, _):
+        async with httpx2.AsyncClient(headers=ACCEPT) as http:
+            mine = {"Authorization": f"Bearer {one}"}
+            opened = await http.post(url, json=INITIALIZE, headers=mine)
+            session = {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+            ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+            theirs = {"Authorization": f"Bearer {other}"}
+            answers = [await http.post(url, json=ping, headers=h | session) for h in (mine, theirs)]
+    assert [answer.status_code for answer in answers] == [200, 404]
+
+
+async def test_the_metadata_names_the_issuer_to_those_without_a_token(yard: Yard) -> None:
+    resource = "https://yard.example/mcp"
+    oauth = ("--issuer", "https://as.example", "--jwks-url", "https://as.example/keys")
+    with served(yard, *oauth, "--resource", resource) as (url, _):
+        async with httpx2.AsyncClient(headers=ACCEPT) as http:
+            refused = await http.post(url, json=INITIALIZE)
+            where = url.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp"
+            metadata = (await http.get(where)).json()
+    assert "/.well-known/oauth-protected-resource/mcp" in refused.headers["www-authenticate"]
+    assert metadata["resource"] == resource
+    assert metadata["authorization_servers"] == ["https://as.example/"]
