@@ -21,6 +21,7 @@
     │   ├── ModelUnavailableError
     │   ├── WorkspaceUnavailableError
     │   └── StoreUnavailableError
+    │       └── SessionDamagedError
     ├── RunCancelledError
     └── RunCrashedError        a run met a bug of ours
 
@@ -229,6 +230,18 @@ class WorkspaceUnavailableError(UnavailableError):
 
 class StoreUnavailableError(UnavailableError):
     """The database cannot be opened, read or written."""
+
+
+class SessionDamagedError(StoreUnavailableError):
+    """A session's own row cannot be read; it stays as it is, and the others go on."""
+
+    def __init__(self, session_id: str, problem: str) -> None:
+        self.session_id = session_id
+        self.problem = problem
+        super().__init__(
+            f"Session {session_id!r} is damaged ({problem}). It stays as it is, and no other is "
+            "touched; put its row right, or take it from a copy of the database."
+        )
 
 
 class RunCancelledError(OrchestratorError):

@@ -106,6 +106,14 @@ class NewSession(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
+class DamagedSession:
+    """A session whose own row cannot be read. What else is on record of it is untouched."""
+
+    id: str
+    problem: str
+
+
+@dataclass(frozen=True)
 class Page:
     """Some sessions, those that were active last first."""
 
@@ -116,3 +124,5 @@ class Page:
     A search looks through a bounded number of sessions for one page: it may be short, even empty,
     and still lead to another.
     """
+    damaged: tuple[DamagedSession, ...] = ()
+    """Those that stand among the sessions and cannot be read; they count for no limit."""

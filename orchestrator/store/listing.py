@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, or_
 
 from orchestrator.errors import InvalidInputError
 from orchestrator.session import Filters, Page, SessionStatus
-from orchestrator.store.finding import SESSIONS, sessions_of
+from orchestrator.store.finding import SESSIONS, rows_of, sessions_of
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.search import saying, words_of
 from orchestrator.store.tables import SESSION, plain
@@ -54,8 +54,8 @@ def list_sessions(db: Connection, query: Query, liveness: Liveness) -> Page:
     words = () if (search := which.get("search")) is None else words_of(search)
     status = which.get("status")
     size = limit + 1 if not words and status is None else max(LOOKED_AT, limit + 1)
-    rows = db.execute(_below(_fitting(query.owner, which), query.cursor).limit(size)).all()
-    said = saying(db, [row.pk for row in rows], words)
+    rows, damaged = rows_of(db, _below(_fitting(query.owner, which), query.cursor), size)
+    said = saying(db, [row.pk for row in (*rows, *damaged)], words)
     found = [
         (row, session)
         for row, session in zip(rows, sessions_of(db, rows, liveness), strict=True)
@@ -64,8 +64,10 @@ def list_sessions(db: Connection, query: Query, liveness: Liveness) -> Page:
     last = rows[-1] if len(rows) == size else None
     if len(found) > limit:
         last = found[limit - 1][0]
+    passed = len(rows) if last is None else rows.index(last)
     sessions = tuple(session for _, session in found[:limit])
-    return Page(sessions, None if last is None else _cursor(last))
+    hurt = tuple(one.session for one in damaged if one.pk in said and one.before <= passed)
+    return Page(sessions, None if last is None else _cursor(last), hurt)
 
 
 def _fitting(owner: str | None, which: Filters) -> Select[Any]:

@@ -9,7 +9,7 @@ import anyio
 from pydantic_ai.messages import ModelMessage
 from sqlalchemy import Connection, bindparam, select
 
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, SessionDamagedError
 from orchestrator.events import RecordedEvent, RunEnded
 from orchestrator.lifecycle import FINAL, RunStatus
 from orchestrator.session import Filters, Page, Session, SessionStatus
@@ -79,8 +79,11 @@ class Reading:
 
         Raises:
             NotFoundError: If there is none yet.
+            SessionDamagedError: If one that cannot be read may be it.
         """
         page = await self.list(limit=1, agent=agent, root=root)
+        if page.damaged:  # it may be the latest: to go on in another one would be a guess
+            raise SessionDamagedError(page.damaged[0].id, page.damaged[0].problem)
         if not page.sessions:
             raise NotFoundError(f"session of agent {agent!r} in", root)
         return page.sessions[0]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from orchestrator.cli.app import app
 from orchestrator.settings import load_settings
 from orchestrator.store.store import Store, open_store
-from tests.orchestrator.by_hand import workyard
+from tests.orchestrator.by_hand import rows, workyard
 from tests.orchestrator.turns import begin, begun_by_the_dead, turn, turn_with_calls
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def test_list_as_json_is_one_object() -> None:
     listed = json.loads(workyard("sessions", "list", "--json", "--owner", "alice").stdout)
     nobody = json.loads(workyard("sessions", "list", "--json", "--owner", "bob").stdout)
 
-    assert nobody == {"sessions": [], "cursor": None}
+    assert nobody == {"sessions": [], "damaged": [], "cursor": None}
     (session,) = listed["sessions"]
     assert (session["id"], session["status"], session["owner"]) == (session_id, "idle", "alice")
 
@@ -73,6 +73,22 @@ def test_session_of_a_dead_process_is_not_said_to_be_running() -> None:
     running = [line for line in listed.splitlines() if "running" in line]
     assert [living in line for line in running] == [True]
     assert dead.session_id in listed
+
+
+def test_damaged_session_is_named_and_the_others_are_listed() -> None:
+    whole, damaged = a_turn(), a_turn()
+    rows("UPDATE session SET updated_at = ? WHERE id = ?", "\x1b[2J", damaged)
+
+    listed = workyard("sessions", "list")
+    as_json = json.loads(workyard("sessions", "list", "--json").stdout)
+    shown = workyard("sessions", "show", damaged)
+
+    assert (listed.exit_code, whole in listed.stdout, damaged in listed.stdout) == (0, True, False)
+    assert f"Session {damaged} is damaged and not shown: " in listed.stderr
+    assert "\x1b" not in listed.stderr
+    assert [session["id"] for session in as_json["damaged"]] == [damaged]
+    assert shown.exit_code == 6
+    assert f"Session '{damaged}' is damaged" in shown.stderr
 
 
 def test_time_that_is_none_is_refused() -> None:

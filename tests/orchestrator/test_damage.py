@@ -19,9 +19,10 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, SessionDamagedError
 from orchestrator.events import RunEnded, ToolCalled, ToolReturned, Usage
 from orchestrator.lifecycle import RunStatus
+from orchestrator.session import Page
 from orchestrator.store.claimed import Additions, RunDraft
 from orchestrator.store.store import Store, open_store
 
@@ -134,17 +135,24 @@ ACTIONS: dict[str, Callable[[Store, str], Awaitable[object]]] = {
 HISTORY = {"claim", "fork", "messages"}
 """What cannot be done without the messages."""
 
-OF_ROW = {"messages", "events", "runs", "get", "latest"}
+OF_ROW = {"messages", "events", "runs", "get"}
 """What reads the session's row."""
 
 S, R, M = ("UPDATE session SET", "UPDATE run SET", "UPDATE message SET")
 FIRST = "WHERE session_pk = 1 AND seq ="
+ONE = "WHERE pk = 1"
 DAMAGES: list[tuple[str, str, set[str]]] = [
     ("usage is no JSON", f"{S} usage = '{{' WHERE pk = 1", {*OF_ROW, "claim", "fork"}),
     ("usage is of another kind", f"""{S} usage = '{{"cost": []}}' WHERE pk = 1""", {"claim"}),
-    ("state is no JSON", f"{S} state = 'x' WHERE pk = 1", {*OF_ROW, "fork"} - {"get", "latest"}),
+    ("state is no JSON", f"{S} state = 'x' WHERE pk = 1", {*OF_ROW, "fork"} - {"get"}),
     ("time is none", f"{S} updated_at = 'x' WHERE pk = 1", {*OF_ROW, "fork"}),
     ("time is far away", f"{S} updated_at = 1 << 62 WHERE pk = 1", {*OF_ROW, "fork"}),
+    ("title is bytes", f"{S} title = x'ff' WHERE pk = 1", {*OF_ROW, "fork"}),
+    (
+        "title is no UTF-8",
+        f"{S} title = CAST(x'1bff' AS TEXT) WHERE pk = 1",
+        {*OF_ROW, "fork", "claim"},
+    ),
     ("holder is nowhere", f"{S} active_run_pk = 99 WHERE pk = 1", {"claim", "fork"}),
     ("more messages are counted", f"{S} last_message_seq = 99 WHERE pk = 1", HISTORY - {"fork"}),
     ("fewer events are counted", f"{S} last_event_seq = 1 WHERE pk = 1", {"claim"}),
@@ -195,6 +203,51 @@ async def test_damage_is_an_error_of_what_needs_the_row_and_of_nothing_else(
     if "fork" in failing and "claim" in failing:
         assert record.rows() == before
     assert await turn(store, record.whole_id)
+
+
+HIDING = {
+    "usage": "usage = '{'",
+    "kind of usage": "usage = '[]'",
+    "time": "updated_at = 'x'",
+    "far time": "updated_at = 1 << 62",
+    "title": "title = x'ff'",
+    "letters": "title = CAST(x'1b5b324aff' AS TEXT)",
+    "root": "root = x'ff'",
+    "count": "last_event_seq = 'x'",
+}
+
+
+@pytest.mark.parametrize("change", HIDING.values(), ids=HIDING)
+async def test_damaged_session_hides_no_other_and_is_named(
+    record: Record, store: Store, change: str
+) -> None:
+    record.damage(f"{S} {change} WHERE pk = 1")
+    whole = [record.whole_id, record.fork_id]
+
+    everything = await store.sessions.list()
+    pages: list[Page] = []
+    cursor = None
+    while not pages or cursor is not None:
+        pages.append(await store.sessions.list(limit=1, cursor=cursor))
+        cursor = pages[-1].cursor
+
+    assert [session.id for session in everything.sessions] == whole
+    assert [session.id for session in everything.damaged] == [record.session_id]
+    assert [s.id for page in pages for s in page.sessions] == whole
+    assert [s.id for page in pages for s in page.damaged] == [record.session_id]
+    with pytest.raises(SessionDamagedError, match=record.session_id) as caught:
+        await store.sessions.get(record.session_id)
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in everything.damaged[0].problem
+
+
+async def test_no_older_session_goes_on_in_place_of_a_damaged_one(
+    record: Record, store: Store
+) -> None:
+    record.damage(f"{S} usage = '{{' WHERE id = '{record.whole_id}'")
+
+    with pytest.raises(SessionDamagedError, match=record.whole_id):
+        await store.sessions.latest_of(agent="a", root="/r")
 
 
 @pytest.mark.parametrize("sql", [d[1] for d in DAMAGES], ids=[d[0] for d in DAMAGES])

@@ -14,7 +14,7 @@ from orchestrator.cli.exits import reported
 from orchestrator.cli.run import JsonOption
 from orchestrator.cli.sessions.opened import opened_sessions
 from orchestrator.cli.terminal import ago, print_table, stderr, write
-from orchestrator.session import Filters, Page, Session, SessionStatus
+from orchestrator.session import DamagedSession, Filters, Page, Session, SessionStatus
 from orchestrator.words import one_line
 
 _UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -81,15 +81,17 @@ def list_sessions(  # noqa: PLR0913 - each is an option of the command
 async def _page(owner: str | None, which: Filters, limit: int, cursor: str | None) -> Page:
     """Return as many sessions as were asked for, from as many pages as that takes."""
     found: list[Session] = []
+    damaged: list[DamagedSession] = []
     async with opened_sessions() as sessions:
         if owner is not None:
             sessions = sessions.of(owner)
         while True:
             page = await sessions.list(limit=limit - len(found), cursor=cursor, **which)
             found += page.sessions
+            damaged += page.damaged
             cursor = page.cursor
             if cursor is None or len(found) == limit:
-                return Page(tuple(found), cursor)
+                return Page(tuple(found), cursor, tuple(damaged))
 
 
 def _as_json(page: Page) -> dict[str, object]:
@@ -101,15 +103,19 @@ def _as_json(page: Page) -> dict[str, object]:
         }
         for session in page.sessions
     ]
-    return {"sessions": rows, "cursor": page.cursor}
+    damaged = [asdict(session) for session in page.damaged]
+    return {"sessions": rows, "damaged": damaged, "cursor": page.cursor}
 
 
 def _print(page: Page) -> None:
-    if not page.sessions:
+    if not page.sessions and not page.damaged:
         stderr.print("No such session is on record.")
-    else:
+    elif page.sessions:
         rows = ((s.id, s.agent, _active(s), one_line(s.title, 60)) for s in page.sessions)
         print_table(("session", "agent", "active", "title"), rows)
+    for damaged in page.damaged:
+        line = f"Session {damaged.id} is damaged and not shown: {damaged.problem}."
+        stderr.print(one_line(line, 300), markup=False)
     if page.cursor is not None:
         stderr.print(f"There are more: --cursor {page.cursor}", markup=False)
 
