@@ -57,7 +57,7 @@ async def upgrade_database(url: str) -> Revisions:
     """
     async with _connected(url) as connected:
         with _reported():
-            before: Revisions = await connected.transact(schema.upgrade)
+            before: Revisions = await connected.patiently(schema.upgrade)
         return before
 
 
@@ -113,6 +113,8 @@ class _Connected:
     reading: AsyncEngine
     read: Transact[Any]
     transact: Transact[Any]
+    patiently: Transact[Any]
+    """Does as `transact` does, and waits for work that takes long."""
     liveness: Liveness
 
 
@@ -144,7 +146,8 @@ async def _sqlite(url: str) -> AsyncGenerator[_Connected]:
     reading = reading_engine(file)
     liveness = LockedFiles(file.with_name(file.name + "-holders"))
     try:
-        yield _Connected(reading, partial(read_by, reading), written.transact, liveness)
+        read, transact = partial(read_by, reading), written.transact
+        yield _Connected(reading, read, transact, transact, liveness)
     finally:
         with anyio.CancelScope(shield=True):
             await reading.dispose()
@@ -163,10 +166,10 @@ async def _postgres(url: URL) -> AsyncGenerator[_Connected]:
             "PostgreSQL needs its driver; install it with `pip install 'workyard[postgres]'`."
         ) from None
     try:
-        yield _Connected(opened.engine, opened.read, opened.transact, Leases())
+        transact, patiently = opened.transact, opened.patiently
+        yield _Connected(opened.engine, opened.read, transact, patiently, Leases())
     finally:
-        with anyio.CancelScope(shield=True):
-            await opened.engine.dispose()
+        await opened.close()
 
 
 @contextmanager

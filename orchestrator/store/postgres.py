@@ -28,6 +28,15 @@ _log = logging.getLogger(__name__)
 RETRY_S = 30.0
 """How long a server that has answered before may be away: enough to restart it, or to fail over."""
 
+ANSWER_S = 30.0
+"""How long a server that is there may take for one transaction or one connection, silence included.
+
+A network that drops packets without a word would otherwise be waited for until the kernel gives up,
+which takes a quarter of an hour, or for ever.
+"""
+
+CLOSE_S = 5.0
+
 MAX_COLLISIONS = 5
 """How often one transaction is tried when others keep getting in its way."""
 
@@ -47,7 +56,14 @@ class PostgresDatabase:
     _has_answered: bool = False
 
     def __post_init__(self) -> None:
-        self.engine = create_async_engine(self.url, pool_pre_ping=True)
+        # The wait for a connection is part of that for the transaction, which ends before.
+        waiting = 2 * ANSWER_S
+        self.engine = create_async_engine(self.url, pool_pre_ping=True, pool_timeout=waiting)
+
+    async def close(self) -> None:
+        """Close the connections; a server that says nothing to that is left to itself."""
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            await self.engine.dispose()
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
         """Run a function in one transaction and commit it; it may be run again.
@@ -55,7 +71,11 @@ class PostgresDatabase:
         Raises:
             StoreUnavailableError: If the server is away for too long.
         """
-        return await self._persistently(self.engine.begin, work)
+        return await self._persistently(self.engine.begin, work, within_s=ANSWER_S)
+
+    async def patiently(self, work: Callable[[Connection], T]) -> T:
+        """Do as `transact` does, however long the work takes: to change all tables takes long."""
+        return await self._persistently(self.engine.begin, work, within_s=None)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Return what a function reads; it sees one state of the database, and may be run again.
@@ -63,18 +83,21 @@ class PostgresDatabase:
         Raises as `transact` does.
         """
         at_one_moment = self.engine.execution_options(isolation_level="REPEATABLE READ")
-        return await self._persistently(at_one_moment.connect, work)
+        return await self._persistently(at_one_moment.connect, work, within_s=ANSWER_S)
 
     async def _persistently(
-        self, connect: Callable[[], _Connecting], work: Callable[[Connection], T]
+        self,
+        connect: Callable[[], _Connecting],
+        work: Callable[[Connection], T],
+        *,
+        within_s: float | None,
     ) -> T:
         away_until = time.monotonic() + RETRY_S
         tries = 0
         while True:
             tries += 1
             try:
-                async with connect() as connection:
-                    result = await connection.run_sync(work)
+                result = await _answered(connect, work, within_s)
             except (DBAPIError, OSError) as error:
                 if not self._may_pass(error, tries):
                     raise
@@ -98,6 +121,15 @@ class PostgresDatabase:
                 return False
         # A server that was never there may have a wrong address: say so at once.
         return self._has_answered
+
+
+async def _answered(
+    connect: Callable[[], _Connecting], work: Callable[[Connection], T], within_s: float | None
+) -> T:
+    with anyio.move_on_after(within_s):
+        async with connect() as connection:
+            return await connection.run_sync(work)
+    raise TimeoutError(f"it has not answered for {within_s:g} s")
 
 
 def _away(error: DBAPIError | OSError) -> StoreUnavailableError:

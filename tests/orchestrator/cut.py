@@ -20,11 +20,13 @@ class Wire:
     cut_next: Moment | None = None
     """Before the server is told to commit, or after it has committed and before it can say so."""
     cuts: list[Moment] = field(default_factory=list)
+    silent: bool = False
+    """Drops what is said, and closes nothing: nobody is told."""
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until one side closes it, or it is cut."""
         server_reader, server_writer = await asyncio.open_unix_connection(self.server / SOCKET)
-        answers = asyncio.create_task(_copy(server_reader, writer))
+        answers = asyncio.create_task(self._answer(server_reader, writer))
         while data := await reader.read(65536):
             if self.cut_next is not None and b"COMMIT" in data:
                 moment, self.cut_next = self.cut_next, None
@@ -35,16 +37,17 @@ class Wire:
                     await server_reader.read(65536)
                 self.cuts.append(moment)
                 break
-            server_writer.write(data)
+            if not self.silent:
+                server_writer.write(data)
         answers.cancel()
         server_writer.close()
         writer.close()
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-    writer.close()
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not self.silent:
+                writer.write(data)
+        writer.close()
 
 
 @asynccontextmanager

@@ -205,6 +205,35 @@ async def test_server_that_is_away_for_long_is_an_error_for_all_who_wait_at_once
         assert [s.id for s in await store.sessions.latest()] == [run.session_id]
 
 
+async def test_network_that_drops_everything_is_an_error_and_not_a_wait_for_ever(
+    wire: tuple[Wire, str], postgres_record_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ANSWER_S", "RETRY_S", "CLOSE_S"):
+        monkeypatch.setattr(f"orchestrator.store.postgres.{name}", 0.5)
+    laid, directory = wire
+    url = f"{postgres_record_url.partition('?')[0]}?host={directory}"
+    silence = r"has not answered for 0\.5 s"
+    with anyio.fail_after(30):
+        async with open_store(url) as store:
+            run = await store.claim(DRAFT)
+            laid.silent = True
+            with pytest.raises(StoreUnavailableError, match=silence):
+                await store.sessions.latest()
+            with pytest.raises(StoreUnavailableError, match=silence):
+                await store.claim(DRAFT)
+            with pytest.raises(StoreUnavailableError, match=silence):
+                await store.record(run, Additions(messages=TURN))
+            laid.silent = False
+            await store.end(run, DONE, Additions(messages=TURN), session_usage=None)
+            messages = await store.sessions.messages(run.session_id)
+            laid.silent = True
+        with pytest.raises(StoreUnavailableError, match=f"cannot be opened: it {silence}"):
+            async with open_store(url):
+                pass
+
+    assert messages == TURN
+
+
 async def test_server_that_was_never_there_is_an_error_at_once(tmp_path: Path) -> None:
     with anyio.fail_after(10), pytest.raises(StoreUnavailableError, match="cannot be opened"):
         async with open_store(f"postgresql://postgres@/record?host={tmp_path}"):
