@@ -86,24 +86,39 @@ def database_address(url: str) -> str:
     Raises:
         InvalidInputError: If the URL is none.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise _unusable(error) from None
+    parsed = _parsed(url)
     place = {name: value for name, value in parsed.query.items() if name in ("host", "port")}
     return parsed.set(query=place).render_as_string(hide_password=True)
 
 
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as error:
+        raise _unusable(error) from None
+    except ValueError:  # its text has a part of the URL, which may be one of the password
+        raise _unusable("its port is no number") from None
+
+
 def sqlite_file(url: str) -> Path | None:
-    """Return the file of an SQLite database, or None if the URL names none."""
+    """Return the file of an SQLite database, or None if the URL names none.
+
+    Raises:
+        InvalidInputError: If it names one that cannot be.
+    """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return None
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
+    if parsed.host is not None:
+        raise _unusable("a file has no host: a path follows three slashes, an absolute one four")
     # By its own name, whichever link leads there: so are the locks beside it.
-    return Path(str(parsed.database)).expanduser().resolve()
+    try:
+        return Path(str(parsed.database)).expanduser().resolve()
+    except (RuntimeError, ValueError, OSError):  # `~` of nobody; a NUL; a name too long
+        raise _unusable("there can be no file of this name") from None
 
 
 @dataclass(frozen=True)
@@ -120,10 +135,7 @@ class _Connected:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncGenerator[_Connected]:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise _unusable(error) from None
+    parsed = _parsed(url)
     if parsed.drivername in ("sqlite", "sqlite+aiosqlite"):
         opened = _sqlite(url)
     elif parsed.drivername in ("postgresql", "postgresql+asyncpg"):
@@ -161,6 +173,8 @@ async def _postgres(url: URL) -> AsyncGenerator[_Connected]:
         opened = PostgresDatabase(url)
     except (ArgumentError, InvalidRequestError) as error:
         raise _unusable(error) from None
+    except ValueError:  # its text may hold a part of the URL
+        raise _unusable("one of its options cannot be what it is") from None
     except ImportError:
         raise InvalidInputError(
             "PostgreSQL needs its driver; install it with `pip install 'workyard[postgres]'`."
@@ -179,6 +193,8 @@ def _reported() -> Iterator[None]:
     except (DBAPIError, OSError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise StoreUnavailableError(f"The record cannot be opened: {cause}.") from error
+    except (TypeError, OverflowError):  # of the driver; its text may hold a part of the URL
+        raise _unusable("its port or one of its options is not one of the driver's") from None
 
 
 def _unusable(problem: object) -> InvalidInputError:

@@ -102,6 +102,11 @@ def _make_current(connection: Connection) -> None:
     if found == SCHEMA:
         return
     if found == 0:
+        if connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
+            raise StoreUnavailableError(
+                "The file belongs to another program: it has tables, and no revision of a record. "
+                "Name another WORKYARD_DATABASE_URL."
+            )
         tables.Table.metadata.create_all(connection, checkfirst=False)
         _REVISION.create(connection)
         connection.execute(insert(_REVISION).values(version_num=revision_of(SCHEMA)))

@@ -1,12 +1,14 @@
 """How a database is opened, and which is not."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
+from orchestrator.store.database import database_revisions
 from orchestrator.store.store import open_store
 
 
@@ -54,6 +56,39 @@ async def test_database_url_that_cannot_be_used_is_refused(url: str) -> None:
     with pytest.raises(InvalidInputError, match="database URL"):
         async with open_store(url):
             pass
+
+
+HOSTILE = [
+    "postgresql://u:hidden@127.0.0.1:hidden/d",
+    "postgresql://u:hidden@127.0.0.1:1/d?sslmode=hidden",
+    "postgresql://u:hidden@127.0.0.1:1/d?prepared_statement_cache_size=hidden",
+    "postgresql://u:hidden@127.0.0.1:1/d?timeout=hidden",
+    "postgresql://u:hidden@127.0.0.1:99999/d",
+    "postgresql://u:hidden@h1:1,h2/d",
+    "sqlite:///~nobody-of-this-name/hidden.db",
+    "sqlite:///\0hidden",
+    "sqlite://u:hidden@host/d.db",
+]
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+async def test_no_part_of_a_url_that_cannot_be_used_is_told(url: str) -> None:
+    for opened in (open_store(url).__aenter__, lambda: database_revisions(url)):
+        with pytest.raises(InvalidInputError, match="database URL") as caught:
+            await opened()
+        assert "hidden" not in str(caught.value)
+
+
+async def test_file_of_another_program_stays_as_it_is(url: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "record.db")) as database:
+        database.execute("CREATE TABLE notes (text)")
+
+    with pytest.raises(StoreUnavailableError, match="belongs to another program"):
+        async with open_store(url):
+            pass
+
+    with closing(sqlite3.connect(tmp_path / "record.db")) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("notes",)]
 
 
 async def test_file_that_is_no_database_is_reported(url: str, tmp_path: Path) -> None:
