@@ -15,6 +15,8 @@ COMPILE := $(UV) pip compile pyproject.toml --group dev --extra postgres --unive
 # Behind a TLS proxy the company's certificates are the system's: use those.
 export UV_SYSTEM_CERTS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Each process of a test compiles these packages anew where no bytecode may be kept.
+unexport PYTHONDONTWRITEBYTECODE
 # What is downloaded stays here too.
 export UV_CACHE_DIR := $(CURDIR)/.tools/cache
 export PIP_CACHE_DIR := $(CURDIR)/.tools/cache/pip

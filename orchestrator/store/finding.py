@@ -71,7 +71,7 @@ def _whole_rows(
     damaged: list[Damaged] = []
     for pk, session_id in db.execute(query.with_only_columns(SESSION.c.pk, SESSION.c.id)):
         try:
-            row = db.execute(_BY_KEY, {"this": pk}).one()
+            row: Row[Any] = db.execute(_BY_KEY, {"this": pk}).one()  # type: ignore[assignment]  # it counts ten columns
             _session(row, alive=False)
             whole.append(row)
         except _UNREADABLE as error:

@@ -55,7 +55,8 @@ def list_sessions(db: Connection, query: Query, liveness: Liveness) -> Page:
     status = which.get("status")
     size = limit + 1 if not words and status is None else max(LOOKED_AT, limit + 1)
     rows, damaged = rows_of(db, _below(_fitting(query.owner, which), query.cursor), size)
-    said = saying(db, [row.pk for row in (*rows, *damaged)], words)
+    looked_at = [*(row.pk for row in rows), *(one.pk for one in damaged)]
+    said = saying(db, looked_at, words)
     found = [
         (row, session)
         for row, session in zip(rows, sessions_of(db, rows, liveness), strict=True)

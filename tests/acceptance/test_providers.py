@@ -8,6 +8,7 @@ import pytest
 from pydantic_ai import models
 
 from orchestrator.bootstrap import Orchestrator
+from orchestrator.connections import InProcessConnection
 from orchestrator.errors import ModelUnavailableError
 from orchestrator.events import AgentMessage, ToolReturned
 from orchestrator.settings import Settings
@@ -96,12 +97,14 @@ async def test_key_selects_the_provider(project: Path, monkeypatch: pytest.Monke
 async def test_provider_that_fails_is_named_with_its_own_words(
     provider: str, answer: Answer, part: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What the provider says has no part of the server's: here it needs no process."""
     wire = Wire(lambda received: answer)
     settings = Settings(model_timeout_s=0.5)
     async with serve(wire) as url:
         for name, value in environment(provider, url).items():
             monkeypatch.setenv(name, value)
-        async with Orchestrator.open(project, settings=settings) as yard:
+        opening = Orchestrator.open(project, connect=InProcessConnection, settings=settings)
+        async with opening as yard:
             with pytest.raises(ModelUnavailableError) as caught:
                 await yard.run("repo_guide", "go", model=f"{provider}:pretend")
             run = (await yard.sessions.runs((await yard.sessions.latest())[0].id))[0]

@@ -36,6 +36,11 @@ async def crowd(store: Store, sessions: int, turns: int) -> None:
         await check(store, session_id, turns)
 
 
+async def test_50_sessions_at_once_have_each_event_once_and_in_order(store: Store) -> None:
+    await crowd(store, 50, 1)
+
+
+@pytest.mark.long
 async def test_200_sessions_at_once_have_each_event_once_and_in_order(store: Store) -> None:
     await crowd(store, 200, 1)
 

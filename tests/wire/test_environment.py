@@ -1,5 +1,6 @@
 """A subprocess is led to the local server by environment variables alone."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,12 +14,16 @@ from tests.wire.gemini import ACCESS_TOKEN
 from tests.wire.script import Say, always
 
 PROGRAM = """
-import sys
+import json, os, sys
 from pydantic_ai import Agent
 from tests.wire.loopback_only import loopback_only
 
+own = dict(os.environ)
 with loopback_only():
-    print(Agent(sys.argv[1]).run_sync("hello").output)
+    for model, variables in json.loads(sys.argv[1]):
+        os.environ.clear()
+        os.environ.update({**own, **variables})
+        print(Agent(model).run_sync("hello").output)
 """
 
 PATHS = {
@@ -33,11 +38,11 @@ PATHS = {
 }
 
 
-def ask(model: str, variables: dict[str, str]) -> str:
-    """Ask `model` in a fresh process that knows these variables and PATH only."""
+def ask(*asked: tuple[str, dict[str, str]]) -> str:
+    """Ask models in a fresh process that knows PATH and, for each in turn, its variables only."""
     told = subprocess.run(
-        [sys.executable, "-c", PROGRAM, model],
-        env={"PATH": os.environ["PATH"], **variables},
+        [sys.executable, "-c", PROGRAM, json.dumps(asked)],
+        env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         timeout=60,
@@ -46,25 +51,29 @@ def ask(model: str, variables: dict[str, str]) -> str:
     return told.stdout
 
 
-@pytest.mark.parametrize("model", PATHS)
-def test_variables_lead_a_subprocess_here(served: Served, model: str) -> None:
+def test_variables_lead_a_subprocess_here(served: Served) -> None:
     wire = served.play(always(Say("hello yourself")))
-    provider, _, name = model.partition(":")
+    asked = {model: model.partition(":") for model in PATHS}
 
-    answer = ask(model, environment(provider, served.base_url, key="my-key"))
+    answers = ask(
+        *(
+            (model, environment(provider, served.base_url, key="my-key"))
+            for model, (provider, _, _) in asked.items()
+        )
+    )
 
-    assert answer == "hello yourself\n"
-    (request,) = wire.requests
-    assert [request.path, request.model, request.key] == [PATHS[model], name, "my-key"]
+    assert answers == "hello yourself\n" * len(PATHS)
+    assert [(request.path, request.model, request.key) for request in wire.requests] == [
+        (PATHS[model], name, "my-key") for model, (_, _, name) in asked.items()
+    ]
 
 
 def test_service_account_gets_its_token_here(served: Served, tmp_path: Path) -> None:
     """Google's own way without an API key: no metadata server, no oauth2.googleapis.com."""
     wire = served.play(always(Say("hello yourself")))
 
-    answer = ask(
-        "google-cloud:gemini-2.5-flash", service_account_environment(tmp_path, served.base_url)
-    )
+    variables = service_account_environment(tmp_path, served.base_url)
+    answer = ask(("google-cloud:gemini-2.5-flash", variables))
 
     assert answer == "hello yourself\n"
     (request,) = wire.requests
