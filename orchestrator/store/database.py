@@ -88,6 +88,9 @@ def database_address(url: str) -> str:
     """
     parsed = _parsed(url)
     place = {name: value for name, value in parsed.query.items() if name in ("host", "port")}
+    if parsed.password is not None and url.count("@") > 1:
+        # Of a password with an `@` that is not written as `%40`, the rest is taken for the host.
+        return f"{parsed.drivername}://***"
     return parsed.set(query=place).render_as_string(hide_password=True)
 
 

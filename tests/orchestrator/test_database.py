@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
-from orchestrator.store.database import database_revisions
+from orchestrator.store.database import database_address, database_revisions
 from orchestrator.store.store import open_store
 
 
@@ -77,6 +77,15 @@ async def test_no_part_of_a_url_that_cannot_be_used_is_told(url: str) -> None:
         with pytest.raises(InvalidInputError, match="database URL") as caught:
             await opened()
         assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["p@ss/word", "p@@ss", "a:b@ss", "plain"])
+def test_no_part_of_a_password_is_shown_with_its_database(password: str) -> None:
+    """An `@` in it belongs written as `%40`, and often is not."""
+    shown = database_address(f"postgresql+asyncpg://me:{password}@db/record")
+
+    assert "ss" not in shown.partition("://")[2].replace("***", "")
+    assert "plain" not in shown
 
 
 async def test_file_of_another_program_stays_as_it_is(url: str, tmp_path: Path) -> None:
