@@ -1,6 +1,7 @@
 """Cold start of the server: what a host waits for at each launch."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import sample
@@ -13,7 +14,7 @@ from benchmarks.processes import (
     surroundings,
     time_to_answer,
 )
-from benchmarks.wire import CLIENT, HANDSHAKE, Message
+from benchmarks.wire import CLIENT, HANDSHAKE, Message, tool_call
 
 ROUNDS = 7
 
@@ -48,18 +49,17 @@ _STATELESS: tuple[Message, ...] = (
 
 _SMALLEST = "smallest `MCPServer`"
 
-_Start = tuple[Sequence[str], Sequence[Message]]
+_Start = tuple[Sequence[str], Sequence[Message], Mapping[str, str]]
 
 
 def run(place: Path) -> None:
     """Measure in a directory of our own, and print."""
     starts = _starts(place)
-    environment = surroundings(place)
     costs = Costs()
     for start in starts.values():
-        time_to_answer(*start, environment)  # bytecode, the disk's cache
+        time_to_answer(*start)  # bytecode, the disk's cache, what is remembered
     for name in in_turn(list(starts), ROUNDS):
-        costs.add(name, *time_to_answer(*starts[name], environment))
+        costs.add(name, *time_to_answer(*starts[name]))
     print_heading("Cold start of the server")
     print(
         f"From spawn to the answer to `tools/list` over pipes, after `initialize` unless the row "
@@ -74,12 +74,26 @@ def _starts(place: Path) -> dict[str, _Start]:
     file.write_text(_SMALLEST_SERVER)
     smallest = [PYTHON, str(file)]
     ours = serve_command(root)
+    workyard = [WORKYARD, "serve", "--root", str(root)]
+    usual = surroundings(place)
+    forgetful = {**usual, "XDG_CACHE_HOME": os.devnull}
+    read = tool_call(3, "read_file", {"path": "README.md"})
     return {
-        "`python -c pass`": ([PYTHON, "-c", "print()"], ()),
-        '`python -c "import mcp.server"`': ([PYTHON, "-c", "import mcp.server; print()"], ()),
-        _SMALLEST: (smallest, HANDSHAKE),
-        "**`python -m mcp_server`**": (ours, HANDSHAKE),
-        "**`workyard serve`**": ([WORKYARD, "serve", "--root", str(root)], HANDSHAKE),
-        f"{_SMALLEST}, 2026-07-28": (smallest, _STATELESS),
-        "**`python -m mcp_server`**, 2026-07-28": (ours, _STATELESS),
+        "`python -c pass`": ([PYTHON, "-c", "print()"], (), usual),
+        '`python -c "import mcp.server"`': (
+            [PYTHON, "-c", "import mcp.server; print()"],
+            (),
+            usual,
+        ),
+        _SMALLEST: (smallest, HANDSHAKE, usual),
+        "**`python -m mcp_server`**": (ours, HANDSHAKE, usual),
+        "**`workyard serve`**": (workyard, HANDSHAKE, usual),
+        "**`workyard serve`**, to the answer to a first read": (
+            workyard,
+            (*HANDSHAKE, read),
+            usual,
+        ),
+        "**`workyard serve`**, nothing remembered": (workyard, HANDSHAKE, forgetful),
+        f"{_SMALLEST}, 2026-07-28": (smallest, _STATELESS, usual),
+        "**`python -m mcp_server`**, 2026-07-28": (ours, _STATELESS, usual),
     }

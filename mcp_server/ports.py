@@ -107,6 +107,10 @@ class AgentCatalog(Protocol):
         """Return what is another text when a spec was written, added or removed; it is cheap."""
         ...
 
+    def places(self) -> Sequence[str]:
+        """Return the files and directories of which one has changed when the list is another."""
+        ...
+
 
 RunStatus = Literal["running", "succeeded", "failed", "cancelled", "interrupted"]
 """Where a run stands; `interrupted` is one whose process has died."""

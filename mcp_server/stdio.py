@@ -14,7 +14,7 @@ A request to listen is no work: it takes nobody's turn, and its stream ends with
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import NamedTuple, Self, TypeGuard
@@ -25,6 +25,8 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 
+from mcp_server.front import Front
+from mcp_server.opening import Opening
 from mcp_server.pipes import Input, Output, standard_streams
 from mcp_server.wire import Lines, NotAMessageError, decode, encode
 
@@ -49,7 +51,8 @@ class _Held(NamedTuple):
 class Stdio:
     """One connection: both the stream that the SDK receives from and the one it sends to."""
 
-    def __init__(self, stdin: int, stdout: int) -> None:
+    def __init__(self, stdin: int, stdout: int, opening: Opening) -> None:
+        self._opening = opening
         self._input = Input(stdin, self._received)
         self._output = Output(stdout, self._wake)
         self._lines = Lines()
@@ -62,6 +65,11 @@ class Stdio:
             request_context=self, on_request_unanswered=self._settle
         )
         self._streams: set[types.RequestId] = set()
+        self._output.write(opening.unsent)
+        if opening.heard:
+            self._received(opening.heard)
+        if opening.has_ended:
+            self._received(b"")
         self._steer()
 
     @property
@@ -105,8 +113,12 @@ class Stdio:
         """
         if self._output.fault:
             raise anyio.BrokenResourceError
-        self._output.write(encode(item.message))
-        if isinstance(item.message, types.JSONRPCResponse | types.JSONRPCError):
+        if not isinstance(item.message, types.JSONRPCResponse | types.JSONRPCError):
+            self._output.write(encode(item.message))
+        else:
+            if message := self._opening.left_to_say(item.message):
+                self._output.write(encode(message))
+            await self._opening.keep()
             if item.message.id in self._streams:
                 self._streams.discard(item.message.id)
             else:
@@ -173,6 +185,8 @@ class Stdio:
                 logger.warning("dropped, as nobody waits for an answer: %s", refusal)
             return
         if not self._withdraws(message):
+            if isinstance(message, types.JSONRPCRequest):
+                self._opening.ask(message)
             self._held_bytes += len(line)
             queue = self._passing if _passes(message) else self._waiting
             queue.append(_Held(message, len(line)))
@@ -235,14 +249,19 @@ def _is_request(message: types.JSONRPCMessage, request_id: types.RequestId) -> b
 
 
 @asynccontextmanager
-async def stdio_stream() -> AsyncIterator[Stdio]:
+async def stdio_stream(front: Front, places: Sequence[str] = ()) -> AsyncIterator[Stdio]:
     """Yield the connection over this process's stdin and stdout, which are its alone meanwhile.
+
+    Args:
+        front: who has listened so far.
+        places: files and directories that listings depend on.
 
     Raises:
         OSError: stdin or stdout is closed.
     """
+    opening = Opening(front, places)
     with standard_streams() as descriptors:
-        stream = Stdio(*descriptors)
+        stream = Stdio(*descriptors, opening)
         try:
             yield stream
             await stream.drained()

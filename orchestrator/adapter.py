@@ -163,6 +163,10 @@ class SpecCatalog:
                 facts.append((str(file), state.st_mtime_ns, state.st_size, state.st_ino))
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
+    def places(self) -> Sequence[str]:
+        """Return the directories, whether they are there or not, and each spec file."""
+        return [*map(str, self._catalogue.directories), *map(str, self._files().values())]
+
     def _usable(self) -> Iterator[SpecCard]:
         for _, file in sorted(self._files().items()):
             try:

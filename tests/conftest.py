@@ -30,7 +30,7 @@ def own_surroundings(
 ) -> Path:
     """Give each test a home of its own, and none of the keys of whoever runs it."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(home))
     monkeypatch.setenv("WORKYARD_DATA_DIR", str(home / "data"))
     monkeypatch.setenv("WORKYARD_STATE_DIR", str(home / "state"))

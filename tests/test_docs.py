@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from mcp_server.__main__ import main as serve
+from mcp_server.command import main as serve
 from mcp_server.fence.grant import Grant
 from orchestrator.agents import check_spec
 from orchestrator.catalogue import Catalogue

@@ -10,11 +10,16 @@ UNAVAILABLE = 6
 def main() -> None:
     """Run the `workyard` command."""
     if sys.argv[1:2] == ["serve"]:
-        # A host starts the server at every launch and waits for it: not even typer is imported.
-        from mcp_server.__main__ import main as serve
+        # A host starts the server at every launch and waits for it: not even typer is imported,
+        # and the first questions are answered before anything is.
+        from mcp_server.front import Front
+
+        front = Front.opened("workyard serve", sys.argv[2:])
+
+        from mcp_server.command import main as serve
         from orchestrator.serving import Yard
 
-        sys.exit(serve(sys.argv[2:], program="workyard serve", embedder=Yard()))
+        sys.exit(serve(sys.argv[2:], program="workyard serve", embedder=Yard(), front=front))
     # Pydantic AI would print an advertisement into the first run on a terminal.
     os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")
     try:

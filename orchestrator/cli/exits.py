@@ -82,5 +82,10 @@ def run_until_signal(work: Callable[..., Awaitable[None]], *arguments: object) -
         if scope.cancel_called:
             raise RunCancelledError("Stopped.")
 
-    with stoppable():
-        anyio.run(until_signal)
+    try:
+        with stoppable():
+            anyio.run(until_signal)
+    except RunCancelledError:
+        # What is left is to say so: one more Ctrl-C would kill Python while it takes itself down.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise

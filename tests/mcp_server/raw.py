@@ -56,10 +56,10 @@ class Wire:
             if writable:
                 view = view[os.write(self.stdin, view[: select.PIPE_BUF]) :]
 
-    def answer(self) -> Answer:
+    def answer(self, timeout_s: float = TIMEOUT_S) -> Answer:
         """Return the next answer."""
         while b"\n" not in self._read:
-            readable, _, _ = select.select([self.stdout], [], [], TIMEOUT_S)
+            readable, _, _ = select.select([self.stdout], [], [], timeout_s)
             assert readable, "no answer"
             chunk = os.read(self.stdout, 1 << 16)
             assert chunk, "the server has ended"
@@ -72,6 +72,17 @@ class Wire:
 
     def answers(self, count: int) -> list[Answer]:
         return [self.answer() for _ in range(count)]
+
+    def end(self) -> None:
+        """Say that there is no more."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def rest(self) -> bytes:
+        """Return what the server says until it ends."""
+        while chunk := os.read(self.stdout, 1 << 16):
+            self._read += chunk
+        return bytes(self._read)
 
     def goes_on_serving(self) -> None:
         """Assert that a good call is answered, and nothing else."""

@@ -19,7 +19,7 @@ from pydantic_ai import Agent, ModelMessage, ModelResponse, TextPart, ToolCallPa
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from mcp_server.__main__ import main
+from mcp_server.command import main
 from mcp_server.fence import confinement
 from mcp_server.fence.grant import TOOL_NAMES, WRITING_TOOLS, Grant, Limits
 from tests.mcp_server.conftest import Yard
@@ -305,7 +305,7 @@ def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_root_is_told_before_the_sdk_is_imported() -> None:
     """Importing the SDK takes most of a second: nobody should wait for it to read of a typo."""
     code = (
-        "import sys; from mcp_server.__main__ import main; code = main(['--root', 'no/such/root']);"
+        "import sys; from mcp_server.command import main; code = main(['--root', 'no/such/root']);"
         "print(code, sorted({'mcp', 'mcp_types', 'starlette'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
