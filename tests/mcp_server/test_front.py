@@ -104,6 +104,8 @@ def served(tmp_path: Path) -> Served:
     with served.usual() as wire:
         listed(wire)
         wire.goes_on_serving()
+        wire.end()
+        assert wire.process.wait(TIMEOUT_S) == 0  # it has kept what there is to keep
     return served
 
 
