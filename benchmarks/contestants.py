@@ -13,6 +13,7 @@ from mcp_server.fence.grant import Grant
 from orchestrator import Orchestrator
 from orchestrator.agents import WorkyardAgent, build_agent
 from orchestrator.bootstrap import Connect
+from orchestrator.capabilities import capabilities_at
 from orchestrator.connections import InProcessConnection, StdioConnection, WorkspaceConnection
 from orchestrator.settings import Settings
 
@@ -88,7 +89,9 @@ def _unrecorded_run(yard: Orchestrator, connection: WorkspaceConnection) -> Cont
 
     async def run() -> None:
         spec = yard.agents.get(sample.AGENT)
-        agent: WorkyardAgent = build_agent(spec, model, connection, model_timeout_s=120)
+        agent: WorkyardAgent = build_agent(
+            spec, model, capabilities_at(connection), model_timeout_s=120
+        )
         result = await agent.run(sample.PROMPT, event_stream_handler=_drain)
         _check(result.output, result.usage.tool_calls)
 

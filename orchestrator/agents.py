@@ -18,15 +18,13 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_handlebars import HandlebarsError
 
-from orchestrator.capabilities import CAPABILITIES, Budget, capabilities_at
+from orchestrator.capabilities import CAPABILITIES, Budget
 from orchestrator.compaction.capability import Compaction
-from orchestrator.connections import WorkspaceConnection
 from orchestrator.errors import ModelNotConfiguredError
 from orchestrator.models import OFFLINE
 from orchestrator.offline import OfflineModel
 from orchestrator.spec_source import Place
 from orchestrator.specs import Spec
-from orchestrator.state import States
 
 WorkyardAgent = Agent[Any, JsonValue]
 CapabilityTypes = Sequence[type[AbstractCapability[Any]]]
@@ -52,41 +50,19 @@ def build_model(name: str) -> Model:
 
 
 def build_agent(
-    spec: Spec,
-    model: Model,
-    connection: WorkspaceConnection,
-    *,
-    model_timeout_s: float,
-    states: States | None = None,
+    spec: Spec, model: Model, types: CapabilityTypes, *, model_timeout_s: float
 ) -> WorkyardAgent:
     """Return the agent that a spec describes.
 
     Args:
         spec: The spec.
         model: What it runs on.
-        connection: Where its workspace is.
+        types: What its capabilities are: those of `capabilities_at` a workspace.
         model_timeout_s: How long a request to the model may go without an answer.
-        states: Where its session's state is; a state that nobody else sees when there is none.
 
     Raises:
         SpecError: If a capability is unknown or its arguments do not fit.
     """
-    types = capabilities_at(connection, states)
-    return _build(spec, model, types, model_timeout_s=model_timeout_s)
-
-
-def check_spec(spec: Spec) -> None:
-    """Refuse a spec that no agent can be built from; no model and no workspace is needed.
-
-    Raises:
-        SpecError: With file, line and field.
-    """
-    _build(spec, TestModel(), CAPABILITIES, model_timeout_s=1)
-
-
-def _build(
-    spec: Spec, model: Model, types: CapabilityTypes, *, model_timeout_s: float
-) -> WorkyardAgent:
     check_capabilities(spec, types)
     # Every agent has them: a run that never ends, or a session that grows beyond its model, is
     # nothing to opt out of.
@@ -107,6 +83,15 @@ def _build(
     except (UserError, ValueError, KeyError, TypeError, HandlebarsError) as error:
         raise spec.error(" ".join(str(error).split()), ()) from error
     return agent
+
+
+def check_spec(spec: Spec) -> None:
+    """Refuse a spec that no agent can be built from; no model and no workspace is needed.
+
+    Raises:
+        SpecError: With file, line and field.
+    """
+    build_agent(spec, TestModel(), CAPABILITIES, model_timeout_s=1)
 
 
 def check_capabilities(spec: Spec, types: CapabilityTypes) -> None:

@@ -12,10 +12,12 @@ import anyio
 from pydantic import JsonValue
 from pydantic_ai.models import Model
 
-from orchestrator.agents import build_agent, build_model
+from orchestrator.agents import WorkyardAgent, build_agent, build_model
 from orchestrator.busy import WAIT_S, Turns
+from orchestrator.capabilities import capabilities_at
 from orchestrator.catalogue import Catalogue, open_catalogue
 from orchestrator.connections import StdioConnection, WorkspaceConnection
+from orchestrator.delegation import RecordedTeam
 from orchestrator.errors import InvalidInputError
 from orchestrator.events import RecordedEvent
 from orchestrator.history.history import History
@@ -35,6 +37,8 @@ from orchestrator.store.database import sqlite_file
 from orchestrator.store.resuming import last_attempt
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import open_store
+from orchestrator.teams.members import check_team
+from orchestrator.teams.subagents import Team
 from orchestrator.totals import By, Total, UsageFilters
 
 MAX_PROMPT_CHARS = 1_000_000
@@ -155,7 +159,6 @@ class Orchestrator:
         spec = self.agents.get(agent)
         inputs = spec.complete_inputs(options.get("inputs") or {})
         name, model = self._model_for(spec, options.get("model"))
-        timeout_s = self._settings.model_timeout_s
         draft = RunDraft(
             agent=spec.name,
             spec_sha256=spec.sha256,
@@ -166,9 +169,7 @@ class Orchestrator:
             session_id=options.get("session_id"),
             owner=options.get("owner"),
         )
-        built = build_agent(
-            spec, model, self._connection, model_timeout_s=timeout_s, states=self.sessions
-        )
+        built = self._built(spec, model, options.get("model"))
         return await self._turns.start(
             RunRequest(built, draft),
             when_busy=options.get("when_busy", "reject"),
@@ -193,7 +194,7 @@ class Orchestrator:
         """
         last = await self.sessions.look(session_id, last_attempt)
         spec = self.agents.get(last.agent)
-        name, model = self._model_for(spec, model or last.model)
+        name, chosen = self._model_for(spec, model or last.model)
         draft = RunDraft(
             agent=spec.name,
             spec_sha256=spec.sha256,
@@ -203,8 +204,7 @@ class Orchestrator:
             root=str(self.root),
             session_id=session_id,
         )
-        timeout_s = self._settings.model_timeout_s
-        built = build_agent(spec, model, self._connection, model_timeout_s=timeout_s)
+        built = self._built(spec, chosen, model)
         return await self._runner.resume(RunRequest(built, draft), last.run_id)
 
     async def run(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunResult:
@@ -317,6 +317,26 @@ class Orchestrator:
         if by not in tuple(By):
             raise InvalidInputError(f"Usage is counted by {', '.join(By)}, not by {by!r}.")
         return await self.sessions.usage(By(by), **which)
+
+    def _built(self, spec: Spec, model: Model, requested: str | Model | None) -> WorkyardAgent:
+        """Return an agent whose delegates have the model that the caller has asked for."""
+        check_team(spec, self.agents.get)
+        team = RecordedTeam(
+            runner=self._runner,
+            agents=self.agents,
+            root=str(self.root),
+            connection=self._connection,
+            model_for=lambda spec: self._model_for(spec, requested),
+            build=self._build,
+            path=(spec.name,),
+        )
+        return self._build(spec, model, self._connection, team)
+
+    def _build(
+        self, spec: Spec, model: Model, connection: WorkspaceConnection, team: Team
+    ) -> WorkyardAgent:
+        types = capabilities_at(connection, self.sessions, team)
+        return build_agent(spec, model, types, model_timeout_s=self._settings.model_timeout_s)
 
     def _model_for(self, spec: Spec, requested: str | Model | None) -> tuple[str, Model]:
         if isinstance(requested, Model):

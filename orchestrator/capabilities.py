@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, ClassVar  # Any: a capability serves agents with deps of any type
 
@@ -34,6 +34,9 @@ from orchestrator.events import FileChanged
 from orchestrator.ids import run_of
 from orchestrator.session_state import SessionState, session_state_in
 from orchestrator.state import States
+from orchestrator.teams.plain import PlainTeam
+from orchestrator.teams.shares import spent_for
+from orchestrator.teams.subagents import Team, placed
 
 WORKSPACE = "workspace"
 """The name of the toolset, by which its calls are known."""
@@ -199,10 +202,18 @@ class Budget(AbstractCapability[Any]):
         Raises:
             BudgetExceededError: If a limit is reached.
         """
-        for unit, limit, used in self._measured(ctx.usage):
+        self.check_budget(ctx)
+        return request_context
+
+    def check_budget(self, ctx: RunContext[Any]) -> None:
+        """Refuse one more request, of the run itself or of somebody who works for it.
+
+        Raises:
+            BudgetExceededError: If a limit is reached.
+        """
+        for unit, limit, used in self._measured(ctx.usage + spent_for(ctx)):
             if used >= limit:
                 raise BudgetExceededError(limit=limit, actual=used, unit=unit)
-        return request_context
 
     def allows(self, usage: RunUsage, *, requests: int) -> bool:
         """Say whether so many more requests may be made."""
@@ -235,19 +246,22 @@ def _positive(name: str, value: float | str | None) -> Decimal | None:
     return number
 
 
-CAPABILITIES: tuple[type[AbstractCapability[Any]], ...] = (
-    WorkspaceTools,
-    Budget,
-    Compaction,
-    SessionState,
-)
-"""For `custom_capability_types=` of Pydantic AI."""
+def grant_of(ctx: RunContext[Any]) -> Grant:
+    """Return what a run may do in its workspace: nothing, if its spec gives it no hands there."""
+    grants = [one.grant for one in ctx.capabilities.values() if isinstance(one, WorkspaceTools)]
+    return reduce(Grant.narrowed_by, grants) if grants else Grant.from_values({})
 
 
 def capabilities_at(
-    connection: WorkspaceConnection, states: States | None = None
+    connection: WorkspaceConnection, states: States | None = None, team: Team | None = None
 ) -> tuple[type[AbstractCapability[Any]], ...]:
-    """Return `CAPABILITIES` with the workspace at a given place, and the states of a record."""
+    """Return `CAPABILITIES` at a given place.
+
+    Args:
+        connection: Where the workspace is.
+        states: Those of a record; in memory when there is none.
+        team: Where delegates run; in this process, on no record, when there is none.
+    """
     place = connection
 
     @dataclass
@@ -259,4 +273,21 @@ def capabilities_at(
             return WorkspaceTools.__name__
 
     kept = SessionState if states is None else session_state_in(states)
-    return (Placed, Budget, Compaction, kept)
+    return (Placed, Budget, Compaction, kept, placed(team or PlainTeam(_within)))
+
+
+def _within(ctx: RunContext[Any], team: Team) -> tuple[type[AbstractCapability[Any]], ...]:
+    """Return the capabilities for a delegate of a run: at its place, and within its grant."""
+    places = (o.connection for o in ctx.capabilities.values() if isinstance(o, WorkspaceTools))
+    place = next(places, None) or StdioConnection(Path.cwd())
+    return capabilities_at(place.within(grant_of(ctx)), team=team)
+
+
+CAPABILITIES: tuple[type[AbstractCapability[Any]], ...] = (
+    WorkspaceTools,
+    Budget,
+    Compaction,
+    SessionState,
+    placed(PlainTeam(_within)),
+)
+"""For `custom_capability_types=` of Pydantic AI."""

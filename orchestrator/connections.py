@@ -10,9 +10,9 @@ import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, Unpack  # Any: JSON as it goes and comes
+from typing import Any, Protocol, Self, Unpack  # Any: JSON as it goes and comes
 
 import anyio
 import mcp_types
@@ -41,6 +41,10 @@ class WorkspaceConnection(Protocol):
         """Raise InvalidInputError if no server can be started with `grant`."""
         ...
 
+    def within(self, grant: Grant) -> Self:
+        """Return the same place for somebody who must not do more than `grant` allows."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -63,6 +67,10 @@ class _Place:
         if all(self._narrowed(grant).writable):
             with translated():
                 self._journal().directory_for(os.path.realpath(self.root))
+
+    def within(self, grant: Grant) -> Self:
+        """Return the same place for somebody who must not do more than `grant` allows."""
+        return replace(self, grant=self.grant.narrowed_by(grant))
 
     def _narrowed(self, grant: Grant) -> Grant:
         return self.grant.narrowed_by(grant).denying(self.deny)

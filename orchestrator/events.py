@@ -108,6 +108,16 @@ class FileChanged(_Fact):
     """Files that the call has changed too and that have no event: on the last of its events."""
 
 
+class AgentAsked(_Fact):
+    """The run has asked another agent, whose run has begun; that has a session of its own."""
+
+    type: Literal["agent_asked"] = "agent_asked"
+    call_id: str
+    agent: str
+    session_id: str
+    run_id: str
+
+
 class HistoryCompacted(_Fact):
     """The conversation has grown too long for the model, which is given a summary of it instead.
 
@@ -166,6 +176,7 @@ Event = Annotated[
     | ToolCalled
     | ToolReturned
     | FileChanged
+    | AgentAsked
     | HistoryCompacted
     | AgentMessage
     | RunResumed

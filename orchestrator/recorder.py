@@ -101,6 +101,10 @@ class Recorder(AbstractCapability[Any]):
         """Come after whatever else looks at a request: what is written is what is sent."""
         return CapabilityOrdering(position="innermost")
 
+    def note(self, event: Event) -> None:
+        """Take note of what happens beside the run, for it; it is written within `FLUSH_S`."""
+        self._note(event)
+
     def used(self) -> Usage:
         """Return what this run has used."""
         own = [*self._own, *self._chain.news(self._messages).new]

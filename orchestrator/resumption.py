@@ -23,6 +23,7 @@ from pydantic_ai.tools import ToolDefinition
 from orchestrator.capabilities import WORKSPACE
 from orchestrator.store.claimed import ClaimedRun
 from orchestrator.store.usage import in_all
+from orchestrator.teams.subagents import DELEGATES
 
 UNKNOWN = (
     "The process that made this call ended before it had a result. It may have taken effect or "
@@ -94,9 +95,10 @@ class Resumption(AbstractCapability[Any]):
 def _may_be_repeated(tool_def: ToolDefinition) -> bool:
     """Say whether a second call has no effect beyond that of the first.
 
-    The workspace's calls carry a key by which its server knows them again.
+    The workspace's calls carry a key by which its server knows them again, and who has been asked
+    for this call goes on with that.
     """
-    if tool_def.toolset_id == WORKSPACE:
+    if tool_def.toolset_id in (WORKSPACE, DELEGATES):
         return True
     told = (tool_def.metadata or {}).get("annotations")
     return isinstance(told, Mapping) and any(told.get(hint) is True for hint in _HARMLESS_TWICE)

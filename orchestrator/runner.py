@@ -22,6 +22,7 @@ from pydantic_ai import CancellationToken, RunCancelled, UsageLimits
 from orchestrator.agents import WorkyardAgent
 from orchestrator.errors import (
     ModelUnavailableError,
+    NotFoundError,
     OrchestratorError,
     RunCancelledError,
     RunCrashedError,
@@ -38,6 +39,7 @@ from orchestrator.store.claimed import ClaimedRun, RunDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.liveness import RENEW_S
 from orchestrator.store.store import Store
+from orchestrator.teams.shares import Share
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class RunHandle:
     ended: anyio.Event = field(default_factory=anyio.Event)
     last_event: RunEnded | None = None
     error: OrchestratorError | None = None
+    recorder: Recorder | None = None
 
     def stop(self) -> None:
         """Ask the run to end; `ended` tells when it has."""
@@ -103,6 +106,8 @@ class RunRequest:
 
     agent: WorkyardAgent
     draft: RunDraft
+    share: Share | None = None
+    """That of a delegate in the budgets of those it works for."""
 
 
 @dataclass
@@ -142,6 +147,16 @@ class Runner:
         if self._attending is None:
             self._attending = asyncio.create_task(self._attend(), name="attend to runs")
         return handle
+
+    def under_way(self, run_id: str) -> RunHandle:
+        """Return a run of this process.
+
+        Raises:
+            NotFoundError: If there is none of this id.
+        """
+        if run_id not in self._running:
+            raise NotFoundError("run under way", run_id, known=self._running)
+        return self._running[run_id]
 
     async def follow(self, handle: RunHandle) -> AsyncIterator[RecordedEvent]:
         """Yield a run's events from its first to its last, as they come."""
@@ -215,7 +230,7 @@ class Runner:
             await self._give_up(run, ended)
 
     async def _live(self, handle: RunHandle, request: RunRequest) -> None:
-        recorder = Recorder(self.store, handle.claimed)
+        recorder = handle.recorder = Recorder(self.store, handle.claimed)
         try:
             outcome = await self._attended(handle, request, recorder)
             await self._settle(handle, recorder, outcome)
@@ -284,7 +299,11 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
                 conversation=run.conversation,
                 run_id=attempt_id(run.id, run.attempt),
                 deps=request.draft.inputs or None,
-                capabilities=[recorder, *([Resumption(run)] if run.attempt > 1 else [])],
+                capabilities=[
+                    recorder,
+                    *([Resumption(run)] if run.attempt > 1 else []),
+                    *([request.share] if request.share else []),
+                ],
                 # The spec's Budget limits the run; Pydantic AI's default would limit the session.
                 usage_limits=UsageLimits(request_limit=None),
                 cancellation_token=handle.token,

@@ -12,6 +12,9 @@ from orchestrator.errors import InvalidInputError
 LOCAL_OWNER = "local"
 """The owner of sessions where nobody has to say who they are: the terminal and scripts."""
 
+DELEGATE = "workyard/delegate:"
+"""What the external id of a session begins with that one agent has begun with another."""
+
 TITLE_CHARS = 80
 MAX_NAME_CHARS = 200
 

@@ -5,6 +5,7 @@ import json
 from pydantic import JsonValue
 
 from orchestrator.events import (
+    AgentAsked,
     Event,
     FileChanged,
     HistoryCompacted,
@@ -75,6 +76,8 @@ def told(event: Event) -> str | None:
             return f"  {'✗' if failed else '↳'} {first}"
         case FileChanged():
             return f"  ± {_change(event)}"
+        case AgentAsked():
+            return f"  ⇢ {event.agent}, session {event.session_id}"
         case HistoryCompacted():
             return f"✂ messages 1-{event.upto} are a summary from here on"
         case RunEnded():

@@ -13,6 +13,7 @@ from orchestrator.cli.terminal import print_table
 from orchestrator.errors import SpecError
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec
+from orchestrator.teams.members import check_team
 from orchestrator.words import printable
 
 app = typer.Typer(help="The agents there are.", no_args_is_help=True)
@@ -51,6 +52,7 @@ def validate(
             try:
                 spec = load_agent_file(Path(name)) if "." in name else catalogue.get(name)
                 orchestrator.check_spec(spec)
+                check_team(spec, catalogue.get)
             except SpecError as error:
                 faults += 1
                 typer.echo(printable(str(error)), err=True)

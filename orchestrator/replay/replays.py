@@ -7,12 +7,14 @@ from pathlib import Path
 from pydantic import JsonValue
 from pydantic_ai.models import Model
 
-from orchestrator.agents import WorkyardAgent
+from orchestrator.agents import CapabilityTypes, WorkyardAgent
+from orchestrator.capabilities import capabilities_at
 from orchestrator.catalogue import Catalogue
 from orchestrator.connections import WorkspaceConnection
 from orchestrator.errors import ConflictError
 from orchestrator.replay.asking import Asking, Comparison, Question
 from orchestrator.replay.copying import copied
+from orchestrator.replay.delegates import RecordedAnswers
 from orchestrator.replay.played import PlayedModel
 from orchestrator.replay.replaying import Performance, Replay, perform
 from orchestrator.specs import Spec
@@ -30,7 +32,7 @@ class Replays:
     root: Path
     agents: Catalogue
     sessions: Sessions
-    build: Callable[[Spec, Model, WorkspaceConnection], WorkyardAgent]
+    build: Callable[[Spec, Model, CapabilityTypes], WorkyardAgent]
     connection: WorkspaceConnection
     """How agents reach the root."""
     connect: Callable[[Path, Path], WorkspaceConnection]
@@ -53,7 +55,8 @@ class Replays:
         """Ask another model wherever the run's model was asked."""
         recorded = await self._recorded(run_id)
         spec, inputs = self._agent_of(recorded)
-        asking = Asking(agent=self.build(spec, model, self.connection), model=name, inputs=inputs)
+        agent = self._built(recorded, spec, model, self.connection)
+        asking = Asking(agent=agent, model=name, inputs=inputs)
         questions = [
             Question(
                 step=number,
@@ -79,7 +82,7 @@ class Replays:
         performance = Performance(
             recorded=recorded,
             past=await self.sessions.given_before(recorded.session_id, recorded.first_message_seq),
-            agent=self.build(spec, model, connection),
+            agent=self._built(recorded, spec, model, connection),
             model=model,
             inputs=inputs,
         )
@@ -93,6 +96,12 @@ class Replays:
             calls=calls,
             problem=problem,
         )
+
+    def _built(
+        self, recorded: RecordedRun, spec: Spec, model: Model, connection: WorkspaceConnection
+    ) -> WorkyardAgent:
+        team = RecordedAnswers(self.agents, recorded)
+        return self.build(spec, model, capabilities_at(connection, team=team))
 
     async def _recorded(self, run_id: str) -> RecordedRun:
         recorded = await self.sessions.recorded_run(run_id)

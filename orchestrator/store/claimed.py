@@ -27,6 +27,8 @@ class RunDraft:
     """None for a new session."""
     owner: str | None = None
     """Whose session it is to be; None for anybody's, and for a new one of nobody in particular."""
+    parent_pk: int | None = None
+    """The run that it works for."""
 
     def __post_init__(self) -> None:
         if self.owner is not None:

@@ -60,6 +60,7 @@ def claim(draft: RunDraft, run_id: str, liveness: Liveness, pasts: Pasts, tx: Tr
     run = {
         "id": run_id,
         "session_pk": session.session_pk,
+        "parent_pk": draft.parent_pk,
         "status": RunStatus.RUNNING.value,
         "agent": draft.agent,
         "spec_sha256": draft.spec_sha256,

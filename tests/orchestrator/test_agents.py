@@ -9,6 +9,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 
 from orchestrator.agents import build_agent, build_model, check_spec
+from orchestrator.capabilities import capabilities_at
 from orchestrator.catalogue import Catalogue
 from orchestrator.connections import InProcessConnection
 from orchestrator.errors import ModelNotConfiguredError, SpecError
@@ -94,7 +95,7 @@ async def test_inputs_stand_in_the_instructions(tmp_path: Path, project: Path) -
 
     spec = load_spec(tmp_path / "sample.yaml")
     connection = InProcessConnection(project)
-    agent = build_agent(spec, FunctionModel(answer), connection, model_timeout_s=1)
+    agent = build_agent(spec, FunctionModel(answer), capabilities_at(connection), model_timeout_s=1)
     await agent.run("go", deps={"topic": "tides"})
 
     assert seen == ["Speak of tides."]
@@ -115,7 +116,7 @@ async def test_answer_that_does_not_fit_the_output_schema_is_asked_for_again(
         return ModelResponse(parts=[ToolCallPart(info.output_tools[0].name, answers.pop(0))])
 
     connection = InProcessConnection(project)
-    agent = build_agent(spec, FunctionModel(answer), connection, model_timeout_s=1)
+    agent = build_agent(spec, FunctionModel(answer), capabilities_at(connection), model_timeout_s=1)
     result = await agent.run("go")
 
     assert (result.output, answers) == ({"n": 2}, [])
@@ -123,7 +124,9 @@ async def test_answer_that_does_not_fit_the_output_schema_is_asked_for_again(
 
 def test_spec_without_a_budget_gets_one(tmp_path: Path, project: Path) -> None:
     connection = InProcessConnection(project)
-    agent = build_agent(spec_of(tmp_path, ""), TestModel(), connection, model_timeout_s=1)
+    agent = build_agent(
+        spec_of(tmp_path, ""), TestModel(), capabilities_at(connection), model_timeout_s=1
+    )
 
     found: list[str] = []
     agent.root_capability.apply(lambda capability: found.append(type(capability).__name__))

@@ -117,7 +117,7 @@ async def test_sessions_of_the_first_schema_go_on(old_url: str) -> None:
 
 
 def draft(session_id: str | None, root: str) -> RunDraft:
-    said = {"spec_sha256": "0" * 64, "model": "m", "prompt": "go on", "root": root}
+    said: dict[str, Any] = {"spec_sha256": "0" * 64, "model": "m", "prompt": "go on", "root": root}
     return RunDraft(agent="a", inputs={}, session_id=session_id, **said)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any  # columns of several types
 
 import anyio
 import pytest
@@ -67,7 +68,13 @@ async def store(url: str) -> AsyncIterator[Store]:
 
 
 def draft(session_id: str | None = None, **changes: str) -> RunDraft:
-    columns = {"agent": "a", "spec_sha256": "0" * 64, "model": "m", "prompt": "hello", "root": "/r"}
+    columns: dict[str, Any] = {
+        "agent": "a",
+        "spec_sha256": "0" * 64,
+        "model": "m",
+        "prompt": "hello",
+        "root": "/r",
+    }
     columns |= changes
     return RunDraft(session_id=session_id, inputs={"k": 1}, **columns)
 

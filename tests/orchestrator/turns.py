@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any  # columns of several types
 
 from pydantic_ai import RunUsage
 from pydantic_ai.messages import (
@@ -31,7 +32,13 @@ from orchestrator.store.writer import Transaction
 
 
 def draft(prompt: str, session_id: str | None = None, **changes: str) -> RunDraft:
-    columns = {"agent": "guide", "spec_sha256": "0" * 64, "model": "m", "root": "/r"} | changes
+    columns: dict[str, Any] = {
+        "agent": "guide",
+        "spec_sha256": "0" * 64,
+        "model": "m",
+        "root": "/r",
+    }
+    columns |= changes
     return RunDraft(session_id=session_id, prompt=prompt, inputs={}, **columns)
 
 

@@ -1,0 +1,131 @@
+"""Delegates on record: each works in a run and a session of its own, for the run that has asked.
+
+The session's external id is made of that run and the call. So a call that is made once more, when
+a run goes on after a crash, finds what has been done for it: the answer, or a run to go on with.
+"""
+
+import hashlib
+from asyncio import CancelledError
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any  # a run's deps are of any type
+
+import anyio
+from pydantic import JsonValue
+from pydantic_ai import RunContext
+from pydantic_ai.models import Model
+
+from orchestrator.agents import WorkyardAgent
+from orchestrator.capabilities import grant_of
+from orchestrator.catalogue import Catalogue
+from orchestrator.connections import WorkspaceConnection
+from orchestrator.errors import RunCancelledError, UnavailableError
+from orchestrator.events import AgentAsked
+from orchestrator.ids import run_of
+from orchestrator.lifecycle import RunStatus
+from orchestrator.runner import RunHandle, Runner, RunRequest
+from orchestrator.session import DELEGATE, title_of
+from orchestrator.specs import Spec
+from orchestrator.store.claimed import RunDraft
+from orchestrator.teams.members import check_below
+from orchestrator.teams.shares import Share
+from orchestrator.teams.subagents import Order, Team
+
+Build = Callable[[Spec, Model, WorkspaceConnection, Team], WorkyardAgent]
+
+
+@dataclass(frozen=True)
+class RecordedTeam:
+    """The agents of a catalogue, in one root."""
+
+    runner: Runner
+    agents: Catalogue
+    root: str
+    connection: WorkspaceConnection
+    """Where the workspace is, within the rights of all above."""
+    model_for: Callable[[Spec], tuple[str, Model]]
+    build: Build
+    path: tuple[str, ...]
+    """The agents above, the first one first."""
+
+    def member(self, name: str) -> Spec:
+        """Return the spec of an agent; see `Team`."""
+        return self.agents.get(name)
+
+    async def run(self, order: Order, ctx: RunContext[Any], share: Share) -> JsonValue:
+        """Let an agent do something, and return its answer; see `Team`."""
+        spec = self.member(order.agent)
+        check_below(self.path[1:], spec.name)
+        parent = self.runner.under_way(run_of(ctx.run_id or ""))
+        request = await self._request(spec, order, ctx, parent)
+        begun = await self._begun(replace(request, share=share))
+        if not isinstance(begun, RunHandle):
+            return begun.output
+        if parent.recorder is not None:
+            parent.recorder.note(
+                AgentAsked(
+                    call_id=ctx.tool_call_id or "",
+                    agent=spec.name,
+                    session_id=begun.claimed.session_id,
+                    run_id=begun.claimed.id,
+                )
+            )
+        return await _answer_of(begun)
+
+    async def _request(
+        self, spec: Spec, order: Order, ctx: RunContext[Any], parent: RunHandle
+    ) -> RunRequest:
+        inputs = spec.complete_inputs(order.inputs)
+        name, model = self.model_for(spec)
+        connection = self.connection.within(grant_of(ctx))
+        below = replace(self, connection=connection, path=(*self.path, spec.name))
+        sessions = self.runner.store.sessions
+        owner = (await sessions.get(parent.claimed.session_id)).owner
+        call = hashlib.sha256(f"{parent.claimed.id} {ctx.tool_call_id}".encode()).hexdigest()
+        session = await sessions.of(owner).get_or_create(
+            f"{DELEGATE}{call}", agent=spec.name, root=self.root, title=title_of(order.task)
+        )
+        draft = RunDraft(
+            agent=spec.name,
+            spec_sha256=spec.sha256,
+            model=name,
+            prompt=order.task,
+            inputs=inputs,
+            root=self.root,
+            session_id=session.id,
+            owner=owner,
+            parent_pk=parent.claimed.pk,
+        )
+        return RunRequest(self.build(spec, model, connection, below), draft)
+
+    async def _begun(self, request: RunRequest) -> "RunHandle | Answered":
+        """Begin a delegate's run, or go on with the one that was begun for this call before."""
+        session_id = request.draft.session_id or ""
+        earlier = await self.runner.store.sessions.runs(session_id)
+        if not earlier:
+            return await self.runner.start(request)
+        last = earlier[-1]
+        if last.status == RunStatus.SUCCEEDED:
+            return Answered(last.output)
+        if last.status == RunStatus.FAILED:
+            raise UnavailableError(last.error_text or "its run has failed.")
+        return await self.runner.resume(request, last.id)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was answered to this very call before."""
+
+    output: JsonValue
+
+
+async def _answer_of(handle: RunHandle) -> JsonValue:
+    try:
+        return (await handle.result()).output
+    except CancelledError:  # who has asked was stopped
+        handle.stop()
+        with anyio.CancelScope(shield=True):
+            await handle.ended.wait()
+        raise
+    except RunCancelledError as error:
+        raise UnavailableError("its run was cancelled.") from error

@@ -1,0 +1,34 @@
+"""Delegates in a replay: what they have answered is on record, as the model's own answers are."""
+
+from dataclasses import dataclass
+from typing import Any  # a run's deps are of any type
+
+from pydantic import JsonValue
+from pydantic_ai import RunContext
+
+from orchestrator.catalogue import Catalogue
+from orchestrator.errors import UnavailableError
+from orchestrator.specs import Spec
+from orchestrator.store.recorded_run import RecordedRun
+from orchestrator.teams.shares import Share
+from orchestrator.teams.subagents import Order
+
+
+@dataclass(frozen=True)
+class RecordedAnswers:
+    """A team that runs nobody: it gives what was answered then."""
+
+    agents: Catalogue
+    recorded: RecordedRun
+
+    def member(self, name: str) -> Spec:
+        """Return the spec of an agent; see `Team`."""
+        return self.agents.get(name)
+
+    async def run(self, order: Order, ctx: RunContext[Any], share: Share) -> JsonValue:
+        """Return what a delegate has answered to this call; see `Team`."""
+        for step in self.recorded.steps:
+            part = step.results.get(ctx.tool_call_id or "")
+            if part is not None and part.outcome == "success":
+                return part.model_response_str()
+        raise UnavailableError("the record has no answer to this call.")

@@ -1,0 +1,79 @@
+"""What delegates use, while they use it: the budget of who has asked them is theirs too.
+
+A delegate's run has a conversation and a usage of its own, on record too. What is counted here is
+for the limits alone, and goes up the line: what the last one uses counts for all above it.
+"""
+
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable  # Any: deps of any type
+
+from pydantic_ai import RunContext, RunUsage
+from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.models import ModelRequestContext
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A capability that ends a run which has used up what it may use."""
+
+    def check_budget(self, ctx: RunContext[Any]) -> None:
+        """Raise BudgetExceededError if the run must make no more requests."""
+        ...
+
+
+@runtime_checkable
+class Spender(Protocol):
+    """A capability through which a run makes others use something."""
+
+    def spent_by_delegates(self) -> RunUsage:
+        """Return what they have used by now."""
+        ...
+
+
+def spent_for(ctx: RunContext[Any]) -> RunUsage:
+    """Return what others have used for a run."""
+    spenders = (one for one in ctx.capabilities.values() if isinstance(one, Spender))
+    return sum((one.spent_by_delegates() for one in spenders), RunUsage())
+
+
+@dataclass
+class Share(AbstractCapability[Any]):
+    """A delegate's share in the budgets of who has asked it, and of those above."""
+
+    parent: RunContext[Any]
+
+    def __post_init__(self) -> None:
+        self._own: RunContext[Any] | None = None
+        self._before = RunUsage()
+
+    @classmethod
+    def get_serialization_name(cls) -> str | None:
+        """Keep it out of specs: only who asks a delegate can make one."""
+        return None
+
+    @property
+    def spent(self) -> RunUsage:
+        """What the delegate has used by now, with what others have used for it."""
+        if self._own is None:
+            return RunUsage()
+        return self._own.usage - self._before + spent_for(self._own)
+
+    async def for_run(self, ctx: RunContext[Any]) -> "Share":
+        """Count from here."""
+        self._own, self._before = ctx, copy(ctx.usage)
+        return self
+
+    async def before_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """Let the request pass, or end the delegate's run because the budget above is used up."""
+        self._own = ctx
+        self.check_budget(ctx)
+        return request_context
+
+    def check_budget(self, ctx: RunContext[Any]) -> None:
+        """Ask those above."""
+        for one in self.parent.capabilities.values():
+            if isinstance(one, Metered):
+                one.check_budget(self.parent)
