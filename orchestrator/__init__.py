@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.bootstrap import Orchestrator, run_sync
     from orchestrator.capabilities import CAPABILITIES
     from orchestrator.history.history import History
+    from orchestrator.mapping import Task, TaskResult
     from orchestrator.runner import RunHandle, RunResult
     from orchestrator.store.database import (
         database_address,
@@ -29,6 +30,8 @@ __all__ = [
     "Orchestrator",
     "RunHandle",
     "RunResult",
+    "Task",
+    "TaskResult",
     "check_spec",
     "database_address",
     "database_revisions",
@@ -46,6 +49,8 @@ _HOMES = {
     "Orchestrator": "orchestrator.bootstrap",
     "RunHandle": "orchestrator.runner",
     "RunResult": "orchestrator.runner",
+    "Task": "orchestrator.mapping",
+    "TaskResult": "orchestrator.mapping",
     "check_spec": "orchestrator.agents",
     "database_address": "orchestrator.store.database",
     "database_revisions": "orchestrator.store.database",

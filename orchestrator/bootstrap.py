@@ -1,15 +1,14 @@
 """The composition root: the one place that constructs and wires."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self, TypedDict, Unpack
+from typing import Self, Unpack
 
 import anyio
-from pydantic import JsonValue
 from pydantic_ai.models import Model
 
 from orchestrator.agents import WorkyardAgent, build_agent, build_model
@@ -22,8 +21,9 @@ from orchestrator.errors import InvalidInputError
 from orchestrator.events import RecordedEvent
 from orchestrator.history.history import History
 from orchestrator.history.recorded import RecordedCall, Undo, Which
-from orchestrator.lifecycle import WhenBusy
+from orchestrator.mapping import Task, TaskResult, Tasks, check_mapped, keyed
 from orchestrator.models import choose_model
+from orchestrator.orders import RunOptions, check_options, check_prompt
 from orchestrator.replay.asking import Comparison
 from orchestrator.replay.replaying import Replay
 from orchestrator.replay.replays import Replays
@@ -41,30 +41,8 @@ from orchestrator.teams.members import check_team
 from orchestrator.teams.subagents import Team
 from orchestrator.totals import By, Total, UsageFilters
 
-MAX_PROMPT_CHARS = 1_000_000
-
 Connect = Callable[[Path, tuple[str, ...], Path], WorkspaceConnection]
 """A root, what is denied in it, where its changes are recorded → how agents reach it."""
-
-
-class RunOptions(TypedDict, total=False):
-    """What may be said of a run beyond agent and prompt."""
-
-    inputs: Mapping[str, JsonValue]
-    """What the agent's spec declares in `deps_schema`."""
-    model: str | Model | None
-    """Instead of the configured one: a name such as `anthropic:claude-sonnet-5-5`, or a model of
-    Pydantic AI that the caller has built."""
-    session_id: str | None
-    """The session to continue; none begins a new one."""
-    owner: str | None
-    """Whose session it is: another's is not found, and a new one belongs to this owner. None finds
-    everybody's, and a new one is nobody's in particular."""
-    when_busy: WhenBusy
-    """If another run holds that session: `reject` (the default) raises `SessionBusyError`, `queue`
-    waits until it is free, `fork` runs in a fork of what was there before that run."""
-    wait_s: float
-    """How long to stand in line, in seconds; 600 by default."""
 
 
 @dataclass(frozen=True)
@@ -151,27 +129,9 @@ class Orchestrator:
         Raises:
             OrchestratorError: If the run cannot begin; nothing has been recorded then.
         """
-        unknown = options.keys() - RunOptions.__annotations__.keys()
-        if unknown:
-            known = ", ".join(RunOptions.__annotations__)
-            raise TypeError(f"A run has no option {min(unknown)!r}; it has {known}.")
-        _check_prompt(prompt)
-        spec = self.agents.get(agent)
-        inputs = spec.complete_inputs(options.get("inputs") or {})
-        name, model = self._model_for(spec, options.get("model"))
-        draft = RunDraft(
-            agent=spec.name,
-            spec_sha256=spec.sha256,
-            model=name,
-            prompt=prompt,
-            inputs=inputs,
-            root=str(self.root),
-            session_id=options.get("session_id"),
-            owner=options.get("owner"),
-        )
-        built = self._built(spec, model, options.get("model"))
+        check_options(options)
         return await self._turns.start(
-            RunRequest(built, draft),
+            self._request(self.agents.get(agent), prompt, options),
             when_busy=options.get("when_busy", "reject"),
             wait_s=options.get("wait_s", WAIT_S),
         )
@@ -227,6 +187,39 @@ class Orchestrator:
         """
         async for recorded in self.follow(await self.start(agent, prompt, **options)):
             yield recorded
+
+    def map(
+        self,
+        agent: str,
+        tasks: Iterable[Task],
+        *,
+        name: str,
+        at_once: int = 4,
+        **options: Unpack[RunOptions],
+    ) -> AsyncGenerator[TaskResult]:
+        """Run an agent once for each task, and yield the results in the order of the tasks.
+
+        Args:
+            agent: The agent.
+            tasks: What it is to do. All are looked at before the first run begins.
+            name: By this and its words a task is known again: what has been answered under the
+                name is not asked again, and what was left goes on.
+            at_once: How many runs at a time, up to 64.
+            options: `model` and `owner` of all runs.
+
+        Raises:
+            OrchestratorError: If a task cannot be; nothing has begun then.
+        """
+        check_mapped(options, at_once)
+        spec = self.agents.get(agent)
+
+        def request(task: Task) -> RunRequest:
+            return self._request(spec, task.prompt, {**options, "inputs": task.inputs})
+
+        mapped = keyed(spec, str(self.root), name, tasks)
+        for _, task in mapped[:1]:
+            request(task)  # what is wrong with the agent or its model is said once
+        return Tasks(self._runner, mapped, request).results(at_once)
 
     def follow(self, handle: RunHandle) -> AsyncIterator[RecordedEvent]:
         """Yield the events of a run from its first to its last, as they come."""
@@ -318,6 +311,22 @@ class Orchestrator:
             raise InvalidInputError(f"Usage is counted by {', '.join(By)}, not by {by!r}.")
         return await self.sessions.usage(By(by), **which)
 
+    def _request(self, spec: Spec, prompt: str, options: RunOptions) -> RunRequest:
+        check_prompt(prompt)
+        inputs = spec.complete_inputs(options.get("inputs") or {})
+        name, model = self._model_for(spec, options.get("model"))
+        draft = RunDraft(
+            agent=spec.name,
+            spec_sha256=spec.sha256,
+            model=name,
+            prompt=prompt,
+            inputs=inputs,
+            root=str(self.root),
+            session_id=options.get("session_id"),
+            owner=options.get("owner"),
+        )
+        return RunRequest(self._built(spec, model, options.get("model")), draft)
+
     def _built(self, spec: Spec, model: Model, requested: str | Model | None) -> WorkyardAgent:
         """Return an agent whose delegates have the model that the caller has asked for."""
         check_team(spec, self.agents.get)
@@ -364,16 +373,3 @@ def run_sync(
             return await yard.run(agent, prompt, **options)
 
     return anyio.run(run)
-
-
-def _check_prompt(prompt: str) -> None:
-    if not prompt.strip():
-        raise InvalidInputError("The prompt is empty; say what the agent is to do.")
-    if len(prompt) > MAX_PROMPT_CHARS:
-        raise InvalidInputError(f"The prompt is longer than {MAX_PROMPT_CHARS} characters.")
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(
-            f"The prompt is not valid Unicode text: see character {error.start + 1}."
-        ) from None

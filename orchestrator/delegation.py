@@ -22,9 +22,9 @@ from orchestrator.connections import WorkspaceConnection
 from orchestrator.errors import RunCancelledError, UnavailableError
 from orchestrator.events import AgentAsked
 from orchestrator.ids import run_of
-from orchestrator.lifecycle import RunStatus
+from orchestrator.once import Earlier, begin_once
 from orchestrator.runner import RunHandle, Runner, RunRequest
-from orchestrator.session import DELEGATE, title_of
+from orchestrator.session import DELEGATE
 from orchestrator.specs import Spec
 from orchestrator.store.claimed import RunDraft
 from orchestrator.teams.members import check_below
@@ -57,10 +57,11 @@ class RecordedTeam:
         spec = self.member(order.agent)
         check_below(self.path[1:], spec.name)
         parent = self.runner.under_way(run_of(ctx.run_id or ""))
-        request = await self._request(spec, order, ctx, parent)
-        begun = await self._begun(replace(request, share=share))
-        if not isinstance(begun, RunHandle):
-            return begun.output
+        request = replace(await self._request(spec, order, parent, ctx), share=share)
+        call = hashlib.sha256(f"{parent.claimed.id} {ctx.tool_call_id}".encode()).hexdigest()
+        begun = await begin_once(self.runner, request, DELEGATE + call)
+        if isinstance(begun, Earlier):
+            return _answered(begun)
         if parent.recorder is not None:
             parent.recorder.note(
                 AgentAsked(
@@ -73,7 +74,7 @@ class RecordedTeam:
         return await _answer_of(begun)
 
     async def _request(
-        self, spec: Spec, order: Order, ctx: RunContext[Any], parent: RunHandle
+        self, spec: Spec, order: Order, parent: RunHandle, ctx: RunContext[Any]
     ) -> RunRequest:
         inputs = spec.complete_inputs(order.inputs)
         name, model = self.model_for(spec)
@@ -81,10 +82,6 @@ class RecordedTeam:
         below = replace(self, connection=connection, path=(*self.path, spec.name))
         sessions = self.runner.store.sessions
         owner = (await sessions.get(parent.claimed.session_id)).owner
-        call = hashlib.sha256(f"{parent.claimed.id} {ctx.tool_call_id}".encode()).hexdigest()
-        session = await sessions.of(owner).get_or_create(
-            f"{DELEGATE}{call}", agent=spec.name, root=self.root, title=title_of(order.task)
-        )
         draft = RunDraft(
             agent=spec.name,
             spec_sha256=spec.sha256,
@@ -92,31 +89,17 @@ class RecordedTeam:
             prompt=order.task,
             inputs=inputs,
             root=self.root,
-            session_id=session.id,
             owner=owner,
             parent_pk=parent.claimed.pk,
         )
         return RunRequest(self.build(spec, model, connection, below), draft)
 
-    async def _begun(self, request: RunRequest) -> "RunHandle | Answered":
-        """Begin a delegate's run, or go on with the one that was begun for this call before."""
-        session_id = request.draft.session_id or ""
-        earlier = await self.runner.store.sessions.runs(session_id)
-        if not earlier:
-            return await self.runner.start(request)
-        last = earlier[-1]
-        if last.status == RunStatus.SUCCEEDED:
-            return Answered(last.output)
-        if last.status == RunStatus.FAILED:
-            raise UnavailableError(last.error_text or "its run has failed.")
-        return await self.runner.resume(request, last.id)
 
-
-@dataclass(frozen=True)
-class Answered:
-    """What was answered to this very call before."""
-
-    output: JsonValue
+def _answered(earlier: Earlier) -> JsonValue:
+    if not earlier.has_succeeded:
+        raise UnavailableError(earlier.run.error_text or "its run has failed.")
+    output: JsonValue = earlier.run.output
+    return output
 
 
 async def _answer_of(handle: RunHandle) -> JsonValue:

@@ -12,8 +12,11 @@ from orchestrator.errors import InvalidInputError
 LOCAL_OWNER = "local"
 """The owner of sessions where nobody has to say who they are: the terminal and scripts."""
 
-DELEGATE = "workyard/delegate:"
-"""What the external id of a session begins with that one agent has begun with another."""
+OURS = "workyard/"
+"""What the external id of a session begins with that no user has begun by itself: they are found by
+their id and are not listed."""
+DELEGATE = OURS + "delegate:"
+MAPPED = OURS + "map:"
 
 TITLE_CHARS = 80
 MAX_NAME_CHARS = 200

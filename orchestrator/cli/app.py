@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import agents, changes, db, models, replay, run, sessions, usage
+from orchestrator.cli import agents, changes, db, mapping, models, replay, run, sessions, usage
 
 
 def _print_version(wanted: bool) -> None:
@@ -46,6 +46,7 @@ def serve() -> None:
 
 app.command("run")(run.run)
 app.command("ask")(run.ask)
+app.command("map")(mapping.map_tasks)
 app.command("replay")(replay.replay)
 app.command("changes")(changes.changes)
 app.command("diff")(changes.diff)

@@ -14,7 +14,7 @@ from typing import Any  # rows of several tables' columns
 from sqlalchemy import Connection, Row, Select, or_
 
 from orchestrator.errors import InvalidInputError
-from orchestrator.session import DELEGATE, Filters, Page, SessionStatus
+from orchestrator.session import OURS, Filters, Page, SessionStatus
 from orchestrator.store.finding import SESSIONS, rows_of, sessions_of
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.search import saying, words_of
@@ -73,7 +73,7 @@ def list_sessions(db: Connection, query: Query, liveness: Liveness) -> Page:
 
 def _fitting(owner: str | None, which: Filters) -> Select[Any]:
     """Return the query for the sessions that fit, as far as the database can tell."""
-    of_users = or_(SESSION.c.external_id.is_(None), ~SESSION.c.external_id.startswith(DELEGATE))
+    of_users = or_(SESSION.c.external_id.is_(None), ~SESSION.c.external_id.startswith(OURS))
     query = SESSIONS.where(of_users).order_by(SESSION.c.updated_at.desc(), SESSION.c.pk.desc())
     for column, value in (
         (SESSION.c.owner, owner),

@@ -1,0 +1,48 @@
+"""Work that is known by a key: begun once, and gone on with when it is asked for again.
+
+The key is the external id of the session in which it is done. Whoever asks with the same key finds
+what was begun, also after a crash, and also from another process.
+"""
+
+from dataclasses import dataclass, replace
+
+from orchestrator.lifecycle import RunStatus
+from orchestrator.runner import RunHandle, Runner, RunRequest
+from orchestrator.session import LOCAL_OWNER, title_of
+from orchestrator.store.tables import RunRow
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A run that was begun for a key before, and has ended with an answer or an error."""
+
+    request: RunRequest
+    """The same work, in the session where it was done."""
+    run: RunRow
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether there is an answer."""
+        return self.run.status == RunStatus.SUCCEEDED
+
+
+async def begin_once(runner: Runner, request: RunRequest, key: str) -> RunHandle | Earlier:
+    """Begin a run for a key; go on with one that was cancelled or interrupted.
+
+    Raises:
+        SessionBusyError: If a living process is at work on it.
+        OrchestratorError: If the run cannot begin or go on.
+    """
+    draft = request.draft
+    sessions = runner.store.sessions.of(draft.owner or LOCAL_OWNER)
+    session = await sessions.get_or_create(
+        key, agent=draft.agent, root=draft.root, title=title_of(draft.prompt)
+    )
+    request = replace(request, draft=replace(draft, session_id=session.id))
+    runs = await sessions.runs(session.id)
+    if not runs:
+        return await runner.start(request)
+    last = runs[-1]
+    if last.status in (RunStatus.SUCCEEDED, RunStatus.FAILED):
+        return Earlier(request, last)
+    return await runner.resume(request, last.id)
