@@ -112,7 +112,7 @@ class AgentCatalog(Protocol):
         ...
 
 
-RunStatus = Literal["running", "succeeded", "failed", "cancelled", "interrupted"]
+RunStatus = Literal["running", "succeeded", "failed", "cancelled", "interrupted", "waiting"]
 """Where a run stands; `interrupted` is one whose process has died."""
 
 

@@ -28,6 +28,8 @@ from mcp_server.changed import ChangedFiles
 from mcp_server.errors import InvalidInputError
 from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import Grant
+from orchestrator.approvals.capability import Approvals
+from orchestrator.approvals.hands import WORKSPACE
 from orchestrator.compaction.capability import Compaction
 from orchestrator.connections import MetaClient, StdioConnection, WorkspaceConnection, hearing
 from orchestrator.events import FileChanged
@@ -37,9 +39,6 @@ from orchestrator.state import States
 from orchestrator.teams.plain import PlainTeam
 from orchestrator.teams.shares import spent_for
 from orchestrator.teams.subagents import Team, placed
-
-WORKSPACE = "workspace"
-"""The name of the toolset, by which its calls are known."""
 
 START_TIMEOUT_S = 60.0
 """A server process needs about a second; a busy machine gets a minute before it counts as dead."""
@@ -72,6 +71,11 @@ class WorkspaceTools(AbstractCapability[Any]):
         except InvalidInputError as error:  # what Pydantic AI expects of a bad argument
             raise ValueError(str(error)) from None
 
+    @property
+    def place(self) -> WorkspaceConnection:
+        """Where the workspace is."""
+        return self.connection or StdioConnection(Path.cwd())
+
     def get_toolset(self) -> MCPToolset[Any] | None:
         """Return the server's tools; the connection is made when a run begins.
 
@@ -89,9 +93,8 @@ class WorkspaceTools(AbstractCapability[Any]):
 
     @cached_property
     def _toolset(self) -> MCPToolset[Any]:
-        connection = self.connection or StdioConnection(Path.cwd())
         client = MetaClient(
-            connection.transport(self.grant),
+            self.place.transport(self.grant),
             init_timeout=START_TIMEOUT_S,
             timeout=CALL_TIMEOUT_S,
         )
@@ -273,12 +276,12 @@ def capabilities_at(
             return WorkspaceTools.__name__
 
     kept = SessionState if states is None else session_state_in(states)
-    return (Placed, Budget, Compaction, kept, placed(team or PlainTeam(_within)))
+    return (Placed, Budget, Compaction, kept, placed(team or PlainTeam(_within)), Approvals)
 
 
 def _within(ctx: RunContext[Any], team: Team) -> tuple[type[AbstractCapability[Any]], ...]:
     """Return the capabilities for a delegate of a run: at its place, and within its grant."""
-    places = (o.connection for o in ctx.capabilities.values() if isinstance(o, WorkspaceTools))
+    places = (one.place for one in ctx.capabilities.values() if isinstance(one, WorkspaceTools))
     place = next(places, None) or StdioConnection(Path.cwd())
     return capabilities_at(place.within(grant_of(ctx)), team=team)
 
@@ -289,5 +292,6 @@ CAPABILITIES: tuple[type[AbstractCapability[Any]], ...] = (
     Compaction,
     SessionState,
     placed(PlainTeam(_within)),
+    Approvals,
 )
 """For `custom_capability_types=` of Pydantic AI."""

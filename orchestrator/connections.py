@@ -8,7 +8,7 @@ import datetime
 import os
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from mcp import ClientSession
 from mcp.shared.memory import create_client_server_memory_streams
 
 from mcp_server.fence.grant import Grant
+from mcp_server.fence.workspace import Workspace
 from mcp_server.server import create_server
 from mcp_server.settings import JournalSettings
 from orchestrator.history.door import journal_in, opened, translated
@@ -43,6 +44,10 @@ class WorkspaceConnection(Protocol):
 
     def within(self, grant: Grant) -> Self:
         """Return the same place for somebody who must not do more than `grant` allows."""
+        ...
+
+    def workspace(self, grant: Grant) -> AbstractAsyncContextManager[Workspace]:
+        """Return the workspace itself, to be opened in this process, for who has `grant`."""
         ...
 
 
@@ -71,6 +76,10 @@ class _Place:
     def within(self, grant: Grant) -> Self:
         """Return the same place for somebody who must not do more than `grant` allows."""
         return replace(self, grant=self.grant.narrowed_by(grant))
+
+    def workspace(self, grant: Grant) -> AbstractAsyncContextManager[Workspace]:
+        """Return the workspace itself, to be opened in this process, for who has `grant`."""
+        return opened(self.root, self._narrowed(grant), self._journal())
 
     def _narrowed(self, grant: Grant) -> Grant:
         return self.grant.narrowed_by(grant).denying(self.deny)

@@ -12,14 +12,15 @@ from typing import Any  # a run's deps are of any type
 
 import anyio
 from pydantic import JsonValue
-from pydantic_ai import RunContext
+from pydantic_ai import ApprovalRequired, RunContext
 from pydantic_ai.models import Model
 
 from orchestrator.agents import WorkyardAgent
+from orchestrator.approvals.questions import WAITS_FOR
 from orchestrator.capabilities import grant_of
 from orchestrator.catalogue import Catalogue
 from orchestrator.connections import WorkspaceConnection
-from orchestrator.errors import RunCancelledError, UnavailableError
+from orchestrator.errors import ApprovalNeededError, RunCancelledError, UnavailableError
 from orchestrator.events import AgentAsked
 from orchestrator.ids import run_of
 from orchestrator.once import Earlier, begin_once
@@ -59,7 +60,10 @@ class RecordedTeam:
         parent = self.runner.under_way(run_of(ctx.run_id or ""))
         request = replace(await self._request(spec, order, parent, ctx), share=share)
         call = hashlib.sha256(f"{parent.claimed.id} {ctx.tool_call_id}".encode()).hexdigest()
-        begun = await begin_once(self.runner, request, DELEGATE + call)
+        try:
+            begun = await begin_once(self.runner, request, DELEGATE + call)
+        except ApprovalNeededError as error:
+            raise ApprovalRequired({WAITS_FOR: error.run_id}) from error
         if isinstance(begun, Earlier):
             return _answered(begun)
         if parent.recorder is not None:
@@ -110,5 +114,7 @@ async def _answer_of(handle: RunHandle) -> JsonValue:
         with anyio.CancelScope(shield=True):
             await handle.ended.wait()
         raise
+    except ApprovalNeededError as error:  # who has asked waits too, and goes on with this run
+        raise ApprovalRequired({WAITS_FOR: error.run_id}) from error
     except RunCancelledError as error:
         raise UnavailableError("its run was cancelled.") from error

@@ -14,6 +14,7 @@
     │   ├── StateConflictError
     │   ├── ExternalIdTakenError
     │   ├── NotResumableError
+    │   ├── ApprovalNeededError
     │   ├── HistoryUnreadableError
     │   └── IllegalTransitionError
     ├── LimitError             a budget is used up
@@ -168,6 +169,18 @@ class NotResumableError(ConflictError):
         super().__init__(
             f"Session {session_id!r} {true}: there is nothing to resume. "
             "Go on in it with a new prompt."
+        )
+
+
+class ApprovalNeededError(ConflictError):
+    """A run waits for a person's yes; its questions are on record."""
+
+    def __init__(self, run_id: str, questions: int = 0) -> None:
+        self.run_id = run_id
+        calls = "a call" if questions == 1 else f"{questions or 'some'} calls"
+        super().__init__(
+            f"Run {run_id!r} waits for a person's yes to {calls}: 'workyard approvals list' shows "
+            "them, 'workyard approvals approve' or 'deny' answers."
         )
 
 

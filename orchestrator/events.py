@@ -118,6 +118,28 @@ class AgentAsked(_Fact):
     run_id: str
 
 
+class ApprovalRequested(_Fact):
+    """The run waits for a person's yes to a call that the model has asked for."""
+
+    type: Literal["approval_requested"] = "approval_requested"
+    call_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+    preview: str = ""
+    """What the call would have changed when this was asked, as diffs."""
+
+
+class ApprovalDecided(_Fact):
+    """A person has said yes or no to a call."""
+
+    type: Literal["approval_decided"] = "approval_decided"
+    call_id: str
+    is_approved: bool
+    by: str
+    reason: str = ""
+    """What the model is told of a no."""
+
+
 class HistoryCompacted(_Fact):
     """The conversation has grown too long for the model, which is given a summary of it instead.
 
@@ -177,6 +199,8 @@ Event = Annotated[
     | ToolReturned
     | FileChanged
     | AgentAsked
+    | ApprovalRequested
+    | ApprovalDecided
     | HistoryCompacted
     | AgentMessage
     | RunResumed

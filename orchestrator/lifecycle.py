@@ -20,6 +20,8 @@ class RunStatus(StrEnum):
     """Somebody stopped it; what it had done is in the record."""
     INTERRUPTED = "interrupted"
     """Its process died; whoever needs its session next has found that out."""
+    WAITING = "waiting"
+    """A call of it needs a person's yes; the questions are in the record, and nothing is held."""
 
 
 TRANSITIONS: Mapping[RunStatus, Mapping[str, RunStatus]] = {
@@ -28,11 +30,13 @@ TRANSITIONS: Mapping[RunStatus, Mapping[str, RunStatus]] = {
         "run_failed": RunStatus.FAILED,
         "run_cancelled": RunStatus.CANCELLED,
         "process_died": RunStatus.INTERRUPTED,
+        "run_waits": RunStatus.WAITING,
     },
     RunStatus.SUCCEEDED: {},
     RunStatus.FAILED: {"run_resumed": RunStatus.RUNNING},
     RunStatus.CANCELLED: {"run_resumed": RunStatus.RUNNING},
     RunStatus.INTERRUPTED: {"run_resumed": RunStatus.RUNNING},
+    RunStatus.WAITING: {"run_resumed": RunStatus.RUNNING},
 }
 
 FINAL = frozenset(status for status, ways in TRANSITIONS.items() if not ways)

@@ -105,6 +105,12 @@ class Recorder(AbstractCapability[Any]):
         """Take note of what happens beside the run, for it; it is written within `FLUSH_S`."""
         self._note(event)
 
+    async def put(self, questions: Sequence[Event]) -> None:
+        """Write down what the run waits for."""
+        for question in questions:
+            self._note(question)
+        await self.flush()
+
     def used(self) -> Usage:
         """Return what this run has used."""
         own = [*self._own, *self._chain.news(self._messages).new]

@@ -20,7 +20,7 @@ from pydantic_ai.messages import ModelResponse, ToolCallPart, ToolReturnPart
 from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.tools import ToolDefinition
 
-from orchestrator.capabilities import WORKSPACE
+from orchestrator.approvals.hands import WORKSPACE
 from orchestrator.store.claimed import ClaimedRun
 from orchestrator.store.usage import in_all
 from orchestrator.teams.subagents import DELEGATES
@@ -44,7 +44,8 @@ class Resumption(AbstractCapability[Any]):
     def __post_init__(self) -> None:
         self._answer = self.run.settled.answer
         self._results = dict(self.run.settled.results)
-        self._unknown = {*self.run.settled.unknown}
+        # A call that has waited for a yes was begun by nobody.
+        self._unknown = {*self.run.settled.unknown} - self.run.decisions.keys()
 
     @classmethod
     def get_serialization_name(cls) -> str | None:

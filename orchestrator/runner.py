@@ -20,7 +20,9 @@ from pydantic import JsonValue
 from pydantic_ai import CancellationToken, RunCancelled, UsageLimits
 
 from orchestrator.agents import WorkyardAgent
+from orchestrator.approvals.questions import Questions, WaitsError
 from orchestrator.errors import (
+    ApprovalNeededError,
     ModelUnavailableError,
     NotFoundError,
     OrchestratorError,
@@ -301,6 +303,7 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
                 deps=request.draft.inputs or None,
                 capabilities=[
                     recorder,
+                    Questions(run.decisions, recorder.put),
                     *([Resumption(run)] if run.attempt > 1 else []),
                     *([request.share] if request.share else []),
                 ],
@@ -310,6 +313,8 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
             )
     except RunCancelled:
         return _cancelled()
+    except WaitsError:
+        return _Outcome(RunStatus.WAITING, error=ApprovalNeededError(run.id))
     except Exception as error:  # whatever ends a run goes on its record, bugs of ours included
         return _failure(error, request.draft.model)
     if was_cut_off(result.response):

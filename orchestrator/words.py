@@ -6,6 +6,8 @@ from pydantic import JsonValue
 
 from orchestrator.events import (
     AgentAsked,
+    ApprovalDecided,
+    ApprovalRequested,
     Event,
     FileChanged,
     HistoryCompacted,
@@ -76,12 +78,25 @@ def told(event: Event) -> str | None:
             return f"  {'✗' if failed else '↳'} {first}"
         case FileChanged():
             return f"  ± {_change(event)}"
-        case AgentAsked():
-            return f"  ⇢ {event.agent}, session {event.session_id}"
         case HistoryCompacted():
             return f"✂ messages 1-{event.upto} are a summary from here on"
         case RunEnded():
             return f"{event.status}: {in_words(event.usage)}"
+        case _:
+            return _told_of_others(event)
+
+
+def _told_of_others(event: Event) -> str | None:
+    """Return as a line what agents and people beside the run have to do with it."""
+    match event:
+        case AgentAsked():
+            return f"  ⇢ {event.agent}, session {event.session_id}"
+        case ApprovalRequested():
+            return f"? {event.tool} needs a yes: {_arguments(event.arguments)}"
+        case ApprovalDecided():
+            said = "yes" if event.is_approved else "no"
+            reason = f": {one_line(event.reason)}" if event.reason else ""
+            return f"! {one_line(event.by)} says {said}{reason}"
         case _:
             return None
 

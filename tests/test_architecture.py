@@ -34,6 +34,7 @@ LAYERS = {
         ("adapter",),
         ("transcripts",),
         ("connections", "compaction", "session_state", "client_model", "runnable", "teams"),
+        ("approvals",),
         ("orders",),
         ("capabilities",),
         ("agents", "chain", "recorder", "resumption", "failures"),
@@ -56,6 +57,7 @@ MAY_IMPORT_THE_SERVER = {
     "history",
     "connections",
     "capabilities",
+    "approvals",
     "adapter",
     "transcripts",
     *("serving", "client_model", "runnable", "running", "late"),  # what it is offered

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from pydantic_ai import Conversation
 from pydantic_ai.messages import ModelMessage, ModelResponse, ToolReturnPart
 
-from orchestrator.events import Event, Usage
+from orchestrator.events import ApprovalDecided, Event, Usage
 from orchestrator.session import named
 
 
@@ -108,6 +108,8 @@ class ClaimedRun:
     used_beside: Usage = field(default_factory=Usage)
     """What of it is in none of the run's responses."""
     settled: Settled = field(default_factory=Settled)
+    decisions: Mapping[str, ApprovalDecided] = field(default_factory=dict)
+    """What people have said to its calls, by the calls' ids."""
     needs_prompt: bool = True
     """Whether the model has yet to be given the prompt: no message holds it."""
     first_seq: int

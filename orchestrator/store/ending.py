@@ -28,6 +28,7 @@ _TRIGGERS = {
     RunStatus.FAILED: "run_failed",
     RunStatus.CANCELLED: "run_cancelled",
     RunStatus.INTERRUPTED: "process_died",
+    RunStatus.WAITING: "run_waits",
 }
 """What in the table of transitions leads to each status that ends a run."""
 

@@ -15,6 +15,7 @@ from orchestrator.lifecycle import FINAL, RunStatus
 from orchestrator.session import Filters, Page, Session, SessionStatus
 from orchestrator.state import State
 from orchestrator.store.access import Access
+from orchestrator.store.approvals import Question, open_questions
 from orchestrator.store.arrivals import Arrivals
 from orchestrator.store.changing import state_of
 from orchestrator.store.finding import find_row, find_session, runs_of
@@ -146,6 +147,14 @@ class Reading:
         """
         this = (run_id, self._owner, self._liveness)
         return await self._access.read(lambda db: find_run(db, *this))
+
+    async def questions(self, run_id: str | None = None) -> Sequence[Question]:
+        """Return what runs wait for, the oldest run first: calls that need a person's yes.
+
+        Raises:
+            HistoryUnreadableError: If a question cannot be read.
+        """
+        return await self._access.read(lambda db: open_questions(db, self._owner, run_id))
 
     async def messages(self, session_id: str) -> Messages:
         """Return all messages of a session, oldest first.

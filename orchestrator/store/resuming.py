@@ -15,6 +15,7 @@ from orchestrator.errors import HistoryUnreadableError, NotResumableError
 from orchestrator.events import RunResumed, Usage
 from orchestrator.lifecycle import RunStatus, next_status
 from orchestrator.store.additions import event_row
+from orchestrator.store.approvals import decisions_of, refuse_undecided
 from orchestrator.store.broken import answers_of
 from orchestrator.store.claimed import ClaimedRun, RunDraft, Settled
 from orchestrator.store.compaction import load_window, used_for_compaction
@@ -93,6 +94,7 @@ def _take_back(tx: Transaction, draft: RunDraft, run_id: str, liveness: Liveness
     run = tx.connection.execute(_LAST, {"session": session.pk}).first()
     if run is None or run.id != run_id or run.status == RunStatus.SUCCEEDED:
         raise NotResumableError(draft.session_id or "", None if run is None else run.status)
+    refuse_undecided(tx.connection, session.pk, run.pk, run_id)
     attempt, now = run.attempt + 1, datetime.now(UTC)
     again = {
         "this": run.pk,
@@ -144,6 +146,7 @@ def _as_it_stands(db: Connection, draft: RunDraft, run_id: str) -> ClaimedRun:
         used=used,
         used_beside=used_for_compaction(db, run.session_pk, run.pk),
         settled=stands.settled,
+        decisions=decisions_of(db, run.session_pk, run.pk),
         needs_prompt=not has_begun,
         first_seq=run.last_event_seq,
         event_seq=run.last_event_seq,

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.store import tables
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised with every change of the tables, together with a revision that makes it."""
 
 UPGRADE_LOCK = 0x776F726B79617264

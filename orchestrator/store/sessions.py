@@ -15,6 +15,7 @@ from orchestrator.ids import new_id
 from orchestrator.session import LOCAL_OWNER, NewSession, Session, named
 from orchestrator.state import State, plain_json, within_limits
 from orchestrator.store import changing, forks
+from orchestrator.store.approvals import Answer, answer
 from orchestrator.store.cancelling import ask_to_stop, session_of
 from orchestrator.store.changing import SessionDraft
 from orchestrator.store.completion import uninterrupted
@@ -133,6 +134,22 @@ class Sessions(Reading):
         this = (session_id, self._owner, self._liveness)
         await self._access.write(partial(delete_session, *this))
         self._arrivals.announce(session_id)
+
+    @uninterrupted
+    async def answer(self, run_id: str, said: Answer, *, call_id: str | None = None) -> int:
+        """Say yes or no to what a run waits for; return how many of its questions are left.
+
+        Args:
+            run_id: The run.
+            said: What a person says.
+            call_id: To which question; to all of the run when None.
+
+        Raises:
+            NotFoundError: If there is no such run or question.
+            ConflictError: If the run does not wait.
+        """
+        write = partial(answer, run_id, self._owner, call_id, said)
+        return await self._access.write(write)
 
     async def cancel(self, session_id: str) -> RunEnded:
         """Stop the run that holds a session, of whatever process, and return how it has ended.

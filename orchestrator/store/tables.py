@@ -216,6 +216,7 @@ class RunRow(Table, table=True):
         Index("ix_run_started_at", "started_at"),
         Index("ix_run_parent_pk", "parent_pk", **_where("parent_pk IS NOT NULL")),
         # SQLite's files tell of dead processes. Not by the lease: to renew one need not touch it.
+        Index("ix_run_waiting", "pk", **_where("status = 'waiting'")),
         Index("ix_run_running", "pk", postgresql_where=text("status = 'running'")).ddl_if(
             dialect="postgresql"
         ),

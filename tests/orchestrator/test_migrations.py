@@ -19,6 +19,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from orchestrator.errors import HistoryUnreadableError, StoreUnavailableError
+from orchestrator.events import RunEnded
+from orchestrator.lifecycle import RunStatus
 from orchestrator.store.access import Access
 from orchestrator.store.arrivals import Arrivals
 from orchestrator.store.claimed import Additions, RunDraft
@@ -137,6 +139,29 @@ async def test_ledger_of_the_first_schema_gets_the_results(file: Path) -> None:
     )
     assert database.execute(query).fetchall() == []
     database.close()
+
+
+async def test_runs_of_the_second_schema_can_wait(file: Path) -> None:
+    """The text of SQLite's table is written anew by a process that has not made the table."""
+    url = make_file(file)
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        migrate(connection, "0001", "0002")
+        connection.exec_driver_sql("PRAGMA user_version = 2")
+    engine.dispose()
+
+    async with open_store(url) as store:
+        run = await store.claim(draft(None, "/new"))
+        ended = RunEnded(status=RunStatus.WAITING)
+        await store.end(run, ended, Additions(), session_usage=None)
+
+        (row,) = await store.sessions.runs(run.session_id)
+        assert row.status == "waiting"
+        assert {*await what_is_read(store.sessions)} == {*what_was_read(), run.session_id}
+    with sqlite3.connect(file) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        with pytest.raises(sqlite3.IntegrityError, match="ck_run_status"):
+            database.execute("UPDATE run SET status = 'asleep'")
 
 
 async def test_what_could_not_be_read_stays_and_harms_no_other_session(file: Path) -> None:

@@ -1,0 +1,1 @@
+"""Calls that need a person's yes: which ones, how they are asked for, and how a run waits."""
