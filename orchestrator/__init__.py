@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.history.history import History
     from orchestrator.mapping import Task, TaskResult
     from orchestrator.runner import RunHandle, RunResult
+    from orchestrator.store.approvals import Answer, Question
     from orchestrator.store.database import (
         database_address,
         database_revisions,
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPABILITIES",
+    "Answer",
     "History",
     "Orchestrator",
+    "Question",
     "RunHandle",
     "RunResult",
     "Task",
@@ -45,6 +48,8 @@ __all__ = [
 # below load on first use; the command line takes them from here and imports nothing in functions.
 _HOMES = {
     "CAPABILITIES": "orchestrator.capabilities",
+    "Answer": "orchestrator.store.approvals",
+    "Question": "orchestrator.store.approvals",
     "History": "orchestrator.history.history",
     "Orchestrator": "orchestrator.bootstrap",
     "RunHandle": "orchestrator.runner",

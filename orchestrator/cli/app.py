@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import agents, changes, db, mapping, models, replay, run, sessions, usage
+from orchestrator.cli import (
+    agents,
+    approvals,
+    changes,
+    db,
+    mapping,
+    models,
+    replay,
+    run,
+    sessions,
+    usage,
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -53,6 +64,7 @@ app.command("diff")(changes.diff)
 app.command("undo")(changes.undo)
 app.command("usage")(usage.usage)
 app.command("models")(models.models)
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(agents.app, name="agents")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(db.app, name="db")

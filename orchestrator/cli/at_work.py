@@ -9,9 +9,10 @@ import typer
 from pydantic import JsonValue
 
 import orchestrator
+from orchestrator.cli.asking import ask_all, can_ask
 from orchestrator.cli.exits import exit_code, reported, run_until_signal
 from orchestrator.cli.progress import Progress
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import ApprovalNeededError, OrchestratorError
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,25 @@ async def _show(work: Work) -> None:
     try:
         async with work.opened() as yard:
             handle = await work.start(yard)
-            async for recorded in yard.follow(handle):
-                progress.show(recorded.event)
+            await _follow(yard, handle, progress)
+            while isinstance(handle.error, ApprovalNeededError) and can_ask():
+                session_id = handle.claimed.session_id
+                if not await ask_all(yard, session_id):
+                    break
+                handle = await yard.resume(session_id)
+                await _follow(yard, handle, progress)
             progress.answer((await handle.result()).output)
     finally:
         if handle is not None:
             # A run that was stopped has come to its end only now.
             progress.leave(handle.last_event, handle.claimed.session_id)
+
+
+async def _follow(
+    yard: "orchestrator.Orchestrator", handle: "orchestrator.RunHandle", progress: Progress
+) -> None:
+    async for recorded in yard.follow(handle):
+        progress.show(recorded.event)
 
 
 def _print_json(work: Work) -> None:

@@ -36,6 +36,8 @@ class Question:
     prompt: str
     asked_at: datetime
     request: ApprovalRequested
+    top_session_id: str
+    """The session to resume: that of the run that nobody has asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ def open_questions(db: Connection, owner: str | None, run_id: str | None) -> lis
     if run_id is not None:
         query = query.where(RUN.c.id == (run_id if run_id.isascii() else ""))
     found: list[Question] = []
-    for run in db.execute(query):
+    for run in db.execute(query).all():
         for at, request in _open(db, run.session_pk, run.pk):
             question = Question(
                 session_id=run.session_id,
@@ -74,6 +76,7 @@ def open_questions(db: Connection, owner: str | None, run_id: str | None) -> lis
                 prompt=run.prompt,
                 asked_at=at,
                 request=request,
+                top_session_id=_top_session(db, run.pk),
             )
             found.append(question)
     return found
@@ -112,6 +115,11 @@ def answer(
     seqs = {"this": run.session_pk, "to": session.last_event_seq + len(answered)}
     db.execute(_MOVE_ON, seqs)
     return len(waiting) - len(answered)
+
+
+def _top_session(db: Connection, run_pk: int) -> str:
+    run = db.execute(_ABOVE, {"this": run_pk}).one()
+    return run.session_id if run.parent_pk is None else _top_session(db, run.parent_pk)
 
 
 def _is_said(db: Connection, session_pk: int, run_pk: int, call_id: str, said: Answer) -> bool:
@@ -184,6 +192,11 @@ _WAITING = (
     .join(SESSION, SESSION.c.pk == RUN.c.session_pk)
     .where(RUN.c.status == RunStatus.WAITING.value, SESSION.c.deleted_at.is_(None))
     .order_by(RUN.c.pk)
+)
+_ABOVE = (
+    select(RUN.c.parent_pk, SESSION.c.id.label("session_id"))
+    .join(SESSION, SESSION.c.pk == RUN.c.session_pk)
+    .where(RUN.c.pk == bindparam("this"))
 )
 _RUN = (
     select(RUN.c.pk, RUN.c.session_pk, SESSION.c.owner)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 
@@ -25,6 +26,11 @@ def resume(
 
     It goes on from its last settled step, in the directory of the session.
     """
+    carry_out(resumed(session_id, model, specs), as_json=as_json)
+
+
+def resumed(session_id: str, model: str | None, specs: Path | None) -> Work:
+    """Return the work that lets a session's last run go on."""
 
     @asynccontextmanager
     async def opened() -> AsyncGenerator["orchestrator.Orchestrator"]:
@@ -36,7 +42,7 @@ def resume(
     async def start(yard: "orchestrator.Orchestrator") -> "orchestrator.RunHandle":
         return await yard.resume(session_id, model=model)
 
-    carry_out(Work(opened, start), as_json=as_json)
+    return Work(opened, start)
 
 
 def cancel(session_id: SessionArgument) -> None:

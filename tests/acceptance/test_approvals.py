@@ -1,0 +1,96 @@
+"""A call that needs a yes, as a person meets it: in the terminal, or later and elsewhere."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import COMMAND, DEADLINE_S, Workyard
+from tests.wire.environment import environment
+from tests.wire.script import Answer, Call, Say
+from tests.wire.server import Wire, serving
+
+SPEC = """\
+name: careful
+description: Writes when it may.
+instructions: Write.
+capabilities:
+  - WorkspaceTools: {tools: [read_file, write_file], read: ["**"], write: ["**"]}
+  - Approvals: {writes: true}
+"""
+SCRIPT: list[Answer] = [
+    Call("write_file", {"path": "README.md", "content": "# Sample\n\nA \x1b[2J desk.\n"}),
+    Say("Done."),
+]
+
+
+@pytest.fixture
+def specs(tmp_path: Path) -> Path:
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "careful.yaml").write_text(SPEC)
+    return tmp_path / "specs"
+
+
+def test_run_that_waits_is_answered_in_another_process_and_goes_on(
+    workyard: Workyard, project: Path, specs: Path
+) -> None:
+    where = ("--model", "anthropic:pretend", "--specs", str(specs))
+    with serving(Wire(SCRIPT)) as url:
+        env = environment("anthropic", url)
+        first = workyard("run", "careful", "go", "--root", str(project), *where, env=env)
+        listed = workyard("approvals", "list")
+        (question,) = json.loads(workyard("approvals", "list", "--json").stdout)
+        done = workyard("approvals", "approve", question["run_id"], *where, env=env)
+        again = workyard("approvals", "approve", question["run_id"], env=env)
+
+    assert (first.returncode, first.stdout) == (4, "")
+    assert "waits for a person's yes" in first.stderr.splitlines()[-1]
+    assert (question["agent"], question["tool"]) == ("careful", "write_file")
+    for part in ("careful", question["run_id"], "? write_file needs a yes", "-A till that adds"):
+        assert part in listed.stderr
+    assert "\x1b[2J" not in listed.stderr
+    assert (done.returncode, done.stdout) == (0, "Done.\n"), done.stderr
+    assert "A \x1b[2J desk." in (project / "README.md").read_text()
+    assert (again.returncode, "no waiting run" in again.stderr) == (3, True), again.stderr
+
+
+def test_person_at_the_terminal_is_shown_the_diff_and_asked(
+    workyard: Workyard, project: Path, specs: Path
+) -> None:
+    before = (project / "README.md").read_text()
+    arguments = ["run", "careful", "go", "--root", str(project), "--model", "anthropic:pretend"]
+    ours, theirs = pty.openpty()
+    with serving(Wire(SCRIPT)) as url:
+        process = subprocess.Popen(
+            [COMMAND, *arguments, "--specs", str(specs)],
+            env=workyard.environment(environment("anthropic", url)),
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+        )
+        os.close(theirs)
+        asked = _read_until(ours, "why not] ")
+        os.write(ours, b"keep the till\n")
+        rest = _read_until(ours, "sessions show")
+        stdout, _ = process.communicate(timeout=DEADLINE_S)
+
+    assert "-A till that adds prices." in asked
+    assert "A person has said no to this call: keep the till" in rest
+    assert (process.returncode, stdout) == (0, "Done.\n")
+    assert (project / "README.md").read_text() == before
+
+
+def _read_until(terminal: int, mark: str) -> str:
+    text, deadline = "", time.monotonic() + DEADLINE_S
+    while mark not in text and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 1)[0]:
+            text += os.read(terminal, 4096).decode(errors="replace")
+    assert mark in text, text
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
