@@ -21,6 +21,7 @@ from pydantic_handlebars import HandlebarsError
 from orchestrator.capabilities import CAPABILITIES, Budget
 from orchestrator.compaction.capability import Compaction
 from orchestrator.errors import ModelNotConfiguredError
+from orchestrator.harness import harness_types
 from orchestrator.models import OFFLINE
 from orchestrator.offline import OfflineModel
 from orchestrator.spec_source import Place
@@ -63,6 +64,7 @@ def build_agent(
     Raises:
         SpecError: If a capability is unknown or its arguments do not fit.
     """
+    types = [*types, *harness_types(spec, types)]
     check_capabilities(spec, types)
     # Every agent has them: a run that never ends, or a session that grows beyond its model, is
     # nothing to opt out of.

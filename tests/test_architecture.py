@@ -36,7 +36,7 @@ LAYERS = {
         ("connections", "compaction", "session_state", "client_model", "runnable", "teams"),
         ("approvals",),
         ("orders",),
-        ("capabilities",),
+        ("capabilities", "harness"),
         ("agents", "chain", "recorder", "resumption", "failures"),
         ("runner",),
         ("busy", "replay", "once"),
