@@ -11,9 +11,10 @@ would end the run with its caller, and would wrap the caller's own exceptions.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Any  # what a coroutine sends and takes
 
 import anyio
 from pydantic import JsonValue
@@ -38,7 +39,6 @@ from orchestrator.recorder import Recorder
 from orchestrator.responses import was_cut_off
 from orchestrator.resumption import Resumption
 from orchestrator.store.claimed import ClaimedRun, RunDraft
-from orchestrator.store.completion import uninterrupted
 from orchestrator.store.liveness import RENEW_S
 from orchestrator.store.store import Store
 from orchestrator.teams.shares import Share
@@ -122,7 +122,6 @@ class Runner:
     """Runs that have ended and could not be written to their end."""
     _attending: asyncio.Task[None] | None = None
 
-    @uninterrupted
     async def start(self, request: RunRequest) -> RunHandle:
         """Claim the session, commit run and prompt, and begin.
 
@@ -130,16 +129,22 @@ class Runner:
             NotFoundError: If there is no such session.
             SessionBusyError: If another run holds the session.
         """
-        return self._begin(await self.store.claim(request.draft), request)
+        return await _known(self._start(request))
 
-    @uninterrupted
     async def resume(self, request: RunRequest, run_id: str) -> RunHandle:
         """Let a session's last run go on, with the request's agent.
 
         Raises:
             SessionBusyError: If a run holds the session.
             NotResumableError: If the run has succeeded, or is not the session's last one.
+            ApprovalNeededError: If a question of the run has no answer yet.
         """
+        return await _known(self._resume(request, run_id))
+
+    async def _start(self, request: RunRequest) -> RunHandle:
+        return self._begin(await self.store.claim(request.draft), request)
+
+    async def _resume(self, request: RunRequest, run_id: str) -> RunHandle:
         return self._begin(await self.store.resume(request.draft, run_id), request)
 
     def _begin(self, claimed: ClaimedRun, request: RunRequest) -> RunHandle:
@@ -274,6 +279,23 @@ class Runner:
         await recorder.end(ended)
         handle.last_event = ended
         handle.error = outcome.error
+
+
+async def _known(beginning: Coroutine[Any, Any, RunHandle]) -> RunHandle:
+    """Return a run that is being begun; one that its caller does not wait for is stopped.
+
+    Nobody else knows of it, and it would go on at somebody's cost.
+    """
+    begun = asyncio.create_task(beginning)
+    try:
+        return await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait({begun})
+            if not begun.cancelled() and begun.exception() is None:
+                begun.result().stop()
+                await begun.result().ended.wait()
+        raise
 
 
 @dataclass(frozen=True)

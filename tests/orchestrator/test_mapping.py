@@ -52,10 +52,13 @@ async def test_no_more_runs_go_on_at_a_time_than_were_asked_for(yard: Orchestrat
         nonlocal at_work, most
         at_work += 1
         most = max(most, at_work)
-        await anyio.sleep(0.02)
+        while most < 2:  # the first one waits for company
+            await anyio.sleep(0.001)
+        await anyio.sleep(0.01)
         at_work -= 1
 
-    await collected(yard, TASKS, playing(work), at_once=2)
+    with anyio.fail_after(60):
+        await collected(yard, TASKS, playing(work), at_once=2)
 
     assert most == 2
 

@@ -1,5 +1,6 @@
 """Runs: on record step by step, within their grant, in their session."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -305,3 +306,18 @@ async def test_one_run_starts_one_server(project: Path) -> None:
         await yard.run("repo_guide", "go", model=playing([READ], look))
 
     assert len([command for command in servers if "-m mcp_server" in command]) == 1
+
+
+async def test_run_that_its_caller_does_not_wait_to_begin_is_stopped(yard: Orchestrator) -> None:
+    """Nobody would know of it, and it would go on at somebody's cost."""
+    asking = asyncio.create_task(
+        yard.start("repo_guide", "go", model=playing([READ], anyio.sleep_forever))
+    )
+    await anyio.sleep(0)  # it asks for the session now
+    asking.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    (session,) = await yard.sessions.latest()
+    (run,) = await yard.sessions.runs(session.id)
+    assert run.status == "cancelled"
