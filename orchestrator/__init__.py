@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.store.database import (
         database_address,
         database_revisions,
+        shareable_url,
         upgrade_database,
     )
     from orchestrator.store.store import open_store
@@ -40,6 +41,7 @@ __all__ = [
     "database_revisions",
     "open_store",
     "run_sync",
+    "shareable_url",
     "upgrade_database",
 ]
 
@@ -61,6 +63,7 @@ _HOMES = {
     "database_revisions": "orchestrator.store.database",
     "open_store": "orchestrator.store.store",
     "run_sync": "orchestrator.bootstrap",
+    "shareable_url": "orchestrator.store.database",
     "upgrade_database": "orchestrator.store.database",
 }
 

@@ -28,7 +28,7 @@ LAYERS = {
     ),
     "orchestrator": (
         ("errors", "ids", "settings", "roots", "models", "spec_source", "lifecycle", "offline"),
-        ("responses", "totals"),
+        ("responses", "totals", "install"),
         ("events", "specs", "session", "state"),
         ("catalogue", "store", "history", "words"),
         ("adapter",),

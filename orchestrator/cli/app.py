@@ -10,6 +10,7 @@ from orchestrator.cli import (
     approvals,
     changes,
     db,
+    install,
     mapping,
     models,
     replay,
@@ -55,6 +56,8 @@ def serve() -> None:
     raise typer.BadParameter("'serve' must be the first word after 'workyard'.")
 
 
+app.command("install")(install.install)
+app.command("uninstall")(install.uninstall)
 app.command("run")(run.run)
 app.command("ask")(run.ask)
 app.command("map")(mapping.map_tasks)

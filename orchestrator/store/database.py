@@ -94,6 +94,27 @@ def database_address(url: str) -> str:
     return parsed.set(query=place).render_as_string(hide_password=True)
 
 
+def shareable_url(url: str) -> str | None:
+    """Return a URL as it may stand in a settings file, for a process in any directory.
+
+    None where it has a password, or may have one: what is not shown is not written down either.
+
+    >>> shareable_url("postgresql+asyncpg://me@db/record")
+    'postgresql+asyncpg://me@db/record'
+    >>> shareable_url("postgresql+asyncpg://me@db/record?password=secret")
+
+    Raises:
+        InvalidInputError: If the URL is none.
+    """
+    file = sqlite_file(url)
+    if file is not None:
+        absolute = f"sqlite+aiosqlite:///{file}"
+        return absolute if sqlite_file(absolute) == file else None
+    parsed = _parsed(url)
+    is_open = parsed.password is None and _parsed(database_address(url)) == parsed
+    return url if is_open else None
+
+
 def _parsed(url: str) -> URL:
     try:
         return make_url(url)
