@@ -53,7 +53,9 @@ def remove(text: str, path: Sequence[str]) -> str:
     if path[-1] not in table:
         return text
     del table[path[-1]]
-    return _printed(document, text)
+    # The blank line that has parted a last table from the others goes with it.
+    after, end = _printed(document, text), newline_of(text)
+    return after.removesuffix(end) if after.endswith(2 * end) else after
 
 
 def _document(text: str) -> tomlkit.TOMLDocument:
