@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.agents import check_spec
     from orchestrator.bootstrap import Orchestrator, run_sync
     from orchestrator.capabilities import CAPABILITIES
+    from orchestrator.doctor.examining import examine
     from orchestrator.history.history import History
     from orchestrator.mapping import Task, TaskResult
     from orchestrator.runner import RunHandle, RunResult
@@ -39,6 +40,7 @@ __all__ = [
     "check_spec",
     "database_address",
     "database_revisions",
+    "examine",
     "open_store",
     "run_sync",
     "shareable_url",
@@ -61,6 +63,7 @@ _HOMES = {
     "check_spec": "orchestrator.agents",
     "database_address": "orchestrator.store.database",
     "database_revisions": "orchestrator.store.database",
+    "examine": "orchestrator.doctor.examining",
     "open_store": "orchestrator.store.store",
     "run_sync": "orchestrator.bootstrap",
     "shareable_url": "orchestrator.store.database",

@@ -39,7 +39,7 @@ LAYERS = {
         ("capabilities", "harness"),
         ("agents", "chain", "recorder", "resumption", "failures"),
         ("runner",),
-        ("busy", "replay", "once"),
+        ("busy", "replay", "once", "doctor"),
         ("delegation", "mapping"),
         ("bootstrap",),
         ("running",),
@@ -55,6 +55,7 @@ FENCE_FOLDERS = ("texts", "finding", "reading", "changes")
 
 MAY_IMPORT_THE_SERVER = {
     "history",
+    "doctor",
     "connections",
     "capabilities",
     "approvals",

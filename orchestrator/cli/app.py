@@ -10,6 +10,7 @@ from orchestrator.cli import (
     approvals,
     changes,
     db,
+    doctor,
     install,
     mapping,
     models,
@@ -58,6 +59,7 @@ def serve() -> None:
 
 app.command("install")(install.install)
 app.command("uninstall")(install.uninstall)
+app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
 app.command("ask")(run.ask)
 app.command("map")(mapping.map_tasks)
