@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_CACHE_DIR := $(CURDIR)/.tools/cache
 export PIP_CACHE_DIR := $(CURDIR)/.tools/cache/pip
 
-.PHONY: help install demo test test-long lint types format lock lock-check check bench figures conformance clean
+.PHONY: help install demo test test-long lint types format lock lock-check check bench figures conformance hosts bundle clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,16 @@ $(CONFORMANCE)/.installed: tests/conformance/package-lock.json
 
 conformance: install $(CONFORMANCE)/.installed ## Run the official MCP suite against the server over HTTP.
 	$(BIN)/python -m tests.conformance
+
+HOSTS := .tools/hosts
+$(HOSTS)/.installed: tests/hosts/package-lock.json
+	@mkdir -p $(HOSTS)
+	cp tests/hosts/package.json tests/hosts/package-lock.json $(HOSTS)/
+	npm ci --prefix $(HOSTS) --cache $(CURDIR)/.tools/cache/npm --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+hosts: install $(HOSTS)/.installed ## Have real hosts reach the server after `workyard install`; takes 1.3 GB.
+	$(BIN)/python -m tests.hosts
 
 bench: install ## Run the benchmarks and print their figures.
 	$(BIN)/python -m benchmarks

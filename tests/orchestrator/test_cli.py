@@ -378,6 +378,7 @@ LIGHT = [
     (["agents", "list"], {"pydantic_ai", "sqlmodel", "mcp"}),
     (["models"], {"pydantic_ai", "sqlmodel", "mcp"}),
     (["changes", "--root", "/usr"], {"pydantic_ai", "sqlmodel", "mcp"}),
+    (["uninstall", "cursor"], {"pydantic_ai", "sqlmodel", "mcp"}),
     (["--help"], {"pydantic_ai", "sqlmodel", "mcp"}),
 ]
 
