@@ -90,6 +90,16 @@ $(HOSTS)/.installed: tests/hosts/package-lock.json
 hosts: install $(HOSTS)/.installed ## Have real hosts reach the server after `workyard install`; takes 1.3 GB.
 	$(BIN)/python -m tests.hosts
 
+RELEASE := .tools/release
+$(RELEASE)/.installed: release/package-lock.json
+	@mkdir -p $(RELEASE)
+	cp release/package.json release/package-lock.json $(RELEASE)/
+	npm ci --prefix $(RELEASE) --cache $(CURDIR)/.tools/cache/npm --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+bundle: install $(RELEASE)/.installed ## Build dist/*.mcpb and dist/server.json, and try them.
+	$(BIN)/python -m release
+
 bench: install ## Run the benchmarks and print their figures.
 	$(BIN)/python -m benchmarks
 
