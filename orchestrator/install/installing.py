@@ -4,6 +4,7 @@ A change is planned first: nothing is written until everything that can be wrong
 """
 
 import difflib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from orchestrator.install.hosts import Host, Scope
 from orchestrator.install.machine import Machine
 
 _HIDDEN = "***"
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+"""What every host takes: it becomes part of the names of tools and of slash commands."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,15 @@ def plan_install(target: Target, entry: Entry, machine: Machine) -> Change:
 
     Raises:
         ConflictError: The name is another server's.
-        InvalidInputError: The file is broken, or has another shape than the host's.
+        InvalidInputError: The name is no server's; the file is broken, or has another shape than
+            the host's.
         UnavailableError: The file cannot be read, or the host has never run here.
     """
+    if not _NAME.fullmatch(target.name):
+        raise InvalidInputError(
+            f"The name {target.name!r} is not one for a server; it has letters, digits, '-' and "
+            "'_', at most 40."
+        )
     host, file = target.host, _read(target, machine)
     directory = file.path.parent
     if target.scope == "user" and host.makes_directory and not directory.is_dir():

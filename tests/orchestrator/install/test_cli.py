@@ -159,6 +159,7 @@ def test_settings_of_the_user_go_with_it_and_no_key_does(
 ) -> None:
     monkeypatch.setenv("WORKYARD_MODEL", "anthropic:x")
     monkeypatch.setenv("WORKYARD_DATA_DIR", "~/yard")
+    monkeypatch.delenv("WORKYARD_CONFIG_DIR")  # it follows from XDG_CONFIG_HOME then
     monkeypatch.delenv("WORKYARD_STATE_DIR")
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-3")
@@ -170,7 +171,7 @@ def test_settings_of_the_user_go_with_it_and_no_key_does(
     home = Path.home()
     assert entry_in(HOSTS[1], file)["env"] == {
         "WORKYARD_DATA_DIR": str(home / "yard"),
-        "WORKYARD_CONFIG_DIR": str(home / "config"),
+        "WORKYARD_CONFIG_DIR": str(home / "workyard"),
         "WORKYARD_MODEL": "anthropic:x",
         "WORKYARD_DATABASE_URL": f"sqlite+aiosqlite:///{Path('r.db').resolve()}",
     }
@@ -242,6 +243,8 @@ REFUSED = [
     (["claude-desktop"], 6, "has never run here"),
     (["claude-desktop", "--scope", "project"], 2, "no settings of a project"),
     (["claude-code", "--root", "/nonexistent"], 2, "does not exist"),
+    (["claude-code", "--name", ""], 2, "letters, digits"),
+    (["codex", "--name", 'a"]\nb'], 2, "letters, digits"),
 ]
 
 
