@@ -9,6 +9,7 @@ import typer
 
 import orchestrator
 from orchestrator.cli.exits import reported
+from orchestrator.history.door import journal_in, translated
 from orchestrator.install.entry import Entry, make_entry
 from orchestrator.install.hosts import HOSTS, Scope, find_host
 from orchestrator.install.installing import Change, Target, plan_install, plan_uninstall
@@ -45,8 +46,9 @@ def install(  # noqa: PLR0913 - each is an option of the command
         target = Target(find_host(host), name, scope, resolve_root(root))
         flags = ["--read-only"] if read_only else []
         if scope == "project":
-            # Who writes this file says what the host starts: no agent that works here does.
-            flags += ["--deny", str(target.host.project_file)]
+            # Who writes this file says what the host starts: no agent that works here does. What
+            # is kept beside it goes with it.
+            flags += ["--deny", f"{target.host.project_file}*"]
         entry = _entry(target.project, flags)
         change = plan_install(target, entry, Machine.here())
         _carry_out(change, dry_run=dry_run, done=target.host.then)
@@ -69,6 +71,9 @@ def uninstall(
 
 def _entry(root: Path, flags: list[str]) -> Entry:
     settings = load_settings()
+    if "--read-only" not in flags:
+        with translated():  # the server would refuse such a root, where nobody reads why
+            journal_in(settings.state_dir).directory_for(str(root))
     entry = make_entry(root, flags, settings, os.environ)
     if settings.database_url is None:
         return entry

@@ -95,7 +95,7 @@ def _content(place: Path) -> bytes | None:
 
 def _put(place: Path, content: bytes, kept: os.stat_result | None) -> None:
     """Write a file beside its place and move it there: never half, and through no link."""
-    descriptor, name = tempfile.mkstemp(prefix=".workyard-", dir=place.parent)  # mode 600
+    descriptor, name = tempfile.mkstemp(".tmp", ".workyard-", place.parent)  # mode 600
     try:
         with open(descriptor, "wb") as stream:
             if kept is not None:

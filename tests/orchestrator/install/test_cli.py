@@ -223,7 +223,7 @@ def test_project_gets_an_entry_that_no_agent_there_can_change(project: Path) -> 
 
     file = project / ".vscode/mcp.json"
     args = entry_in(HOSTS[2], file)["args"]
-    assert args == ["serve", "--root", str(project), "--deny", ".vscode/mcp.json"]
+    assert args == ["serve", "--root", str(project), "--deny", ".vscode/mcp.json*"]
     done("uninstall", "vscode", "--root", str(project), "--scope", "project")
     assert "workyard" not in file.read_text()
 
@@ -259,14 +259,33 @@ def test_what_cannot_be_done_gets_one_line_and_its_exit_code(
     assert len(result.stderr.splitlines()) == 1
 
 
-async def test_what_is_installed_starts_with_no_more_than_hosts_pass_on(project: Path) -> None:
-    done("install", "cursor", "--root", str(project), "--read-only")
-    (entry,) = installed(Target(HOSTS[3], "", "user", project), Machine.here()).values()
+async def test_what_is_installed_starts_with_no_more_than_hosts_pass_on_and_guards_itself(
+    project: Path,
+) -> None:
+    for _ in range(2):  # the second time, what was there is kept beside it
+        done("install", "claude-code", "--root", str(project), "--scope", "project")
+        (project / ".mcp.json").write_text((project / ".mcp.json").read_text().replace("stdio", ""))
+    target = Target(HOSTS[1], "", "project", project)
+    (entry,) = installed(target, Machine.here()).values()
     bare = {"PATH": os.defpath, "HOME": str(Path.home()), **entry.env}
     server = StdioServerParameters(command=entry.command, args=[*entry.args], env=bare, cwd="/")
 
     async with Client(server) as client:
         names = {tool.name for tool in (await client.list_tools()).tools}
+        reached = [
+            await client.call_tool("read_file", {"path": path})
+            for path in ("README.md", ".mcp.json", ".mcp.json.before-workyard")
+        ]
 
-    assert "read_file" in names
-    assert "write_file" not in names
+    assert names >= {"read_file", "write_file", "run_agent"}
+    assert [each.is_error for each in reached] == [False, True, True]
+    assert (project / ".mcp.json.before-workyard").exists()
+
+
+def test_root_that_the_server_would_refuse_is_refused_at_once() -> None:
+    refused = workyard("install", "claude-code", "--root", str(Path.home()))
+
+    assert refused.exit_code == 2
+    assert "The journal would lie below the root" in refused.stderr
+    assert not (Path.home() / ".claude.json").exists()
+    done("install", "claude-code", "--root", str(Path.home()), "--read-only")
