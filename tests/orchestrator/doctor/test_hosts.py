@@ -1,6 +1,7 @@
 """`workyard doctor` and the hosts: what stands in their settings is started as they would."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def test_whole_chain_is_told_a_line_each_and_as_json(project: Path) -> None:
         *("agents", "host cursor"),
     ]
     assert checks["host cursor"]["status"] == "ok"
-    assert checks["host cursor"]["detail"] == "'workyard' starts and lists 16 tools"
+    assert re.fullmatch(
+        r"'workyard' starts and lists [1-9]\d* tools", checks["host cursor"]["detail"]
+    )
 
 
 def test_what_failed_is_in_the_exit_code_and_has_a_way_out(
