@@ -36,7 +36,7 @@ class Hosts:
         for host in HOSTS:
             for scope, project in self._scopes(host):
                 target = Target(host, "", scope, project)
-                if settings_file(target, self.machine).exists():
+                if os.path.exists(settings_file(target, self.machine)):
                     found = True
                     async for each in self._of(target):
                         yield each

@@ -88,7 +88,7 @@ def journal(state_dir: Path, root: Path | None) -> Finding:
 def unwritable(directory: Path) -> str:
     """Return why nothing can be written to a directory, made or not; empty if it can."""
     existing = directory
-    while not existing.exists() and existing != existing.parent:
+    while not os.path.exists(existing) and existing != existing.parent:
         existing = existing.parent
     try:
         with tempfile.TemporaryFile(dir=existing):

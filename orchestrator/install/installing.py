@@ -4,6 +4,7 @@ A change is planned first: nothing is written until everything that can be wrong
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ def settings_file(target: Target, machine: Machine) -> Path:
         InvalidInputError: The host has no settings of a project.
     """
     files = [Path(each) for each in target.host.files(target.scope, machine, target.project)]
-    return next((each for each in files if each.exists()), files[-1])
+    return next((each for each in files if os.path.exists(each)), files[-1])
 
 
 def plan_install(target: Target, entry: Entry, machine: Machine) -> Change:
@@ -111,7 +112,7 @@ def plan_install(target: Target, entry: Entry, machine: Machine) -> Change:
         )
     host, file = target.host, _read(target, machine)
     directory = file.path.parent
-    if target.scope == "user" and host.makes_directory and not directory.is_dir():
+    if target.scope == "user" and host.makes_directory and not os.path.isdir(directory):
         raise UnavailableError(
             f"{directory} does not exist: {host.title} has never run here, or keeps its settings "
             "elsewhere. Start it once, or add the entry by hand."

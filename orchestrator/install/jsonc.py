@@ -101,7 +101,7 @@ def _inserted(text: str, node: Node, key: str, value: JsonValue) -> str:
     comma = "," if last is not None and last.comma is None else ""
     if last is not None and last.comma is not None:
         new += ","
-    rest = text[place:]
+    rest = text[place:]  # the closing brace gets a line of its own, if it has none
     if not is_inline and "\n" not in text[place : node.end]:
         rest = newline_of(text) + base + text[node.end - 1 :]
     return text[:behind] + comma + text[behind:place] + lead + new + rest
@@ -114,11 +114,12 @@ def _cut(text: str, node: Node, member: Member) -> str:
     before = text[:start].rstrip(" \t\r\n")
     gap = text[len(before) : start]
     if re.match(r"[ \t]*\r?\n", text[end:]) or ("\n" not in gap and number > 0):
-        start = len(before)
+        start = len(before)  # its line goes with it, unless something else stands behind it there
     elif number == 0 and len(members) > 1 and text[end] == " ":
         end += 1
     if not (text[node.start + 1 : start] + text[end : node.end - 1]).strip():
         return text[: node.start] + "{}" + text[node.end :]
+    # The last member has taken the comma away from the one before it.
     dangling = members[number - 1].comma if number and member.comma is None else None
     if dangling is None:
         return text[:start] + text[end:]
