@@ -50,6 +50,21 @@ NEVER_ALLOWED: tuple[str, ...] = (
 DEFAULT_DENY: tuple[str, ...] = (
     # History, hooks and settings: writing there is running code.
     ".git",
+    # So is writing what editors and hosts read when somebody opens the directory: they start the
+    # servers, tasks and hooks that stand there.
+    ".vscode",
+    ".idea",
+    ".zed",
+    ".cursor",
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".junie",
+    ".mcp.json",
+    "opencode.json",
+    "opencode.jsonc",
+    ".devcontainer",
+    ".envrc",
     # Secrets, whether they exist yet or not.
     ".env",
     ".env.*",

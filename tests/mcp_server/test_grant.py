@@ -397,3 +397,20 @@ def test_a_grant_is_read_from_json_and_cannot_be_changed() -> None:
     assert Grant.from_json("{}") == Grant()
     with pytest.raises(ValidationError):
         grant.tools = ("write_file",)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(".mcp.json", ".vscode/tasks.json", ".vscode/mcp.json", ".cursor/mcp.json", ".envrc"),
+        *(".claude/settings.json", ".codex/config.toml", ".gemini/settings.json", ".zed/x"),
+        *(".junie/mcp/mcp.json", "opencode.json", "sub/opencode.jsonc", ".idea/workspace.xml"),
+        *(".devcontainer/devcontainer.json", ".git/hooks/pre-commit", "sub/.VSCODE/tasks.json"),
+    ],
+)
+def test_what_starts_programs_when_somebody_opens_the_directory_cannot_be_written(
+    path: str,
+) -> None:
+    everything = Grant.from_values({"read": ("**",), "write": ("**",)})
+
+    assert not everything.may_write(path)

@@ -208,7 +208,7 @@ async def test_no_twin_of_a_denied_name_is_a_way_round(yard: Yard, name: str) ->
 
 @pytest.mark.parametrize(
     "name",
-    [".gitignore", ".github", ".gitattributes", "git", ".git-blame-ignore-revs", "env", ".envrc",
+    [".gitignore", ".github", ".gitattributes", "git", ".git-blame-ignore-revs", "env", ".envoy",
      "draft~1.txt", "a~b", "notes.", "12:30.txt", "environment~1", "HEAD~1", "keys.txt", "pem"],
 )  # fmt: skip
 async def test_a_name_that_is_no_twin_is_an_ordinary_one(yard: Yard, name: str) -> None:
