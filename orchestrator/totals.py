@@ -44,7 +44,7 @@ class Total:
     """
 
     of: str
-    """What they have in common: a day as 2026-11-23, a name, an id."""
+    """What they have in common: a day as 2026-11-23, a name, an id; `?` where none can be read."""
     runs: int = 0
     running: int = 0
     """How many of them go on, or were left by a process that died and not looked at since."""
@@ -58,6 +58,8 @@ class Total:
     """US dollars, of the runs whose price is known; None when it is of none."""
     unpriced_runs: int = 0
     """Runs whose price is not known. They cost what nobody here can say: nothing is assumed."""
+    damaged_runs: tuple[str, ...] = ()
+    """Ids of runs whose numbers cannot be read: they are counted in nothing here."""
 
 
 def sum_of(totals: Iterable[Total], of: str) -> Total:
@@ -79,4 +81,5 @@ def sum_of(totals: Iterable[Total], of: str) -> Total:
         output_tokens=sum(part.output_tokens for part in parts),
         cost=sum(costs, Decimal()) if costs else None,
         unpriced_runs=sum(part.unpriced_runs for part in parts),
+        damaged_runs=tuple(run for part in parts for run in part.damaged_runs),
     )

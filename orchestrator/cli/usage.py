@@ -16,7 +16,7 @@ from rich.text import Text
 import orchestrator
 from orchestrator.cli.exits import reported
 from orchestrator.cli.terminal import stdout
-from orchestrator.errors import InvalidInputError
+from orchestrator.errors import InvalidInputError, StoreUnavailableError
 from orchestrator.settings import load_settings
 from orchestrator.totals import By, Total, UsageFilters, sum_of
 from orchestrator.words import printable
@@ -60,12 +60,18 @@ def usage(  # noqa: PLR0913 - each is an option of the command
             model=model,
         )
         totals = anyio.run(_read, by, which)
-    everything = sum_of(totals, "all")
-    if as_json:
-        found = {"by": by, "totals": totals, "all": everything}
-        typer.echo(json.dumps(found, default=_plain))
-    else:
-        _show(by, totals, everything)
+        everything = sum_of(totals, "all")
+        if as_json:
+            found = {"by": by, "totals": totals, "all": everything}
+            typer.echo(json.dumps(found, default=_plain))
+        else:
+            _show(by, totals, everything)
+        if everything.damaged_runs:
+            raise StoreUnavailableError(
+                f"Damaged, and in no figure here: run {', '.join(everything.damaged_runs)}. "
+                "`workyard usage --by session` shows in which sessions; put the rows right or "
+                "delete these."
+            )
 
 
 async def _read(by: By, which: UsageFilters) -> tuple[Total, ...]:
@@ -144,8 +150,8 @@ def _cost(total: Total) -> str:
     '$0.5000 + ?'
     """
     if total.cost is None:
-        return "unknown" if total.runs else "$0.0000"
-    return f"${total.cost:,.4f}" + (" + ?" if total.unpriced_runs else "")
+        return "unknown" if total.runs or total.damaged_runs else "$0.0000"
+    return f"${total.cost:,.4f}" + (" + ?" if total.unpriced_runs or total.damaged_runs else "")
 
 
 def _measured(totals: Sequence[Total]) -> tuple[str, list[Decimal]]:

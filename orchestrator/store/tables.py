@@ -102,6 +102,8 @@ class Money(TypeDecorator[Decimal]):
         if not isinstance(value, int | Decimal):
             raise ValueError(f"{value!r} is no amount")
         dollars = value if isinstance(value, Decimal) else Decimal(value) / self.places
+        if not dollars.is_finite():  # PostgreSQL keeps NaN
+            raise ValueError(f"{value!r} is no amount")
         return (
             dollars.quantize(Decimal(1))
             if dollars == dollars.to_integral()

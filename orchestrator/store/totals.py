@@ -1,9 +1,11 @@
 """What runs have used together, added up by the database.
 
-A run that still goes on has no sums on its row yet: for these few, its messages are counted.
+A run that still goes on has no sums on its row yet: for these few, its messages are counted. Where
+a row is damaged, the database would add up nonsense or nothing: then all are read one by one.
 """
 
-from datetime import date, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any  # rows and columns of several types
 
@@ -13,10 +15,13 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    bindparam,
     case,
     func,
+    literal,
     select,
 )
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
@@ -27,7 +32,13 @@ from orchestrator.store.broken import usage_on_record
 from orchestrator.store.tables import RUN, SESSION, plain
 from orchestrator.totals import By, Total, UsageFilters, sum_of
 
+UNKNOWN = "?"
+"""In place of a name or a day that cannot be read."""
+
 _FIRST_DAY = date(1970, 1, 1)
+_MAX_COUNT = 2**53
+"""Nobody gets so far; and programs that read JSON hold no larger number exactly."""
+_DAYS = (date.max - _FIRST_DAY).days
 
 
 class _day_of(GenericFunction[int]):  # noqa: N801 - the name of a function of SQL
@@ -59,39 +70,79 @@ _KEYS: dict[By, ColumnElement[Any]] = {
 _OF_SESSION: dict[By, ColumnElement[Any]] = {By.SESSION: SESSION.c.id, By.OWNER: SESSION.c.owner}
 """What is looked up once the runs of each session are added up: a join would go through all."""
 
+_OF_RUN = ("requests", "tool_calls", "input_tokens", "cache_read_tokens", "output_tokens")
 _IS_RUNNING = RUN.c.status == RunStatus.RUNNING.value
 _SUMS = (
     func.count().label("runs"),
-    func.sum(RUN.c.requests).label("requests"),
-    func.sum(RUN.c.tool_calls).label("tool_calls"),
-    func.sum(RUN.c.input_tokens).label("input_tokens"),
-    func.sum(RUN.c.cache_read_tokens).label("cache_read_tokens"),
-    func.sum(RUN.c.output_tokens).label("output_tokens"),
-    func.sum(RUN.c.cost).label("cost"),
+    *(func.sum(RUN.c[name]).label(name) for name in (*_OF_RUN, "cost")),
     func.sum(case((RUN.c.cost.is_(None), 1), else_=0)).label("unpriced_runs"),
 )
 
 
 def totals(db: Connection, by: By, which: UsageFilters) -> tuple[Total, ...]:
-    """Return what the runs that fit have used.
+    """Return what the runs that fit have used. Those whose numbers are damaged are named instead.
 
     Days come in their order; anything else with what cost most first, then what used most tokens.
 
     Raises:
         InvalidInputError: If a time has no time zone.
     """
-    found = [_total(by, row) for row in db.execute(_sums(by, which))]
-    key = _OF_SESSION.get(by, _KEYS[by])
-    going_on = select(key, RUN.c.pk, RUN.c.session_pk).select_from(RUN).join(SESSION)
-    found += [
-        _so_far(db, _named(by, row[0]), row)
-        for row in db.execute(_fitting(going_on, which).where(_IS_RUNNING)).all()
-    ]
+    try:
+        found = _added_up(db, by, which)
+    except (ValueError, OperationalError) as error:
+        _raise_unless_of_a_row(error)
+        runs = db.execute(_fitting(select(RUN.c.pk), which)).scalars().all()
+        found = [_of_one(db, by, run) for run in runs]
     groups: dict[str, list[Total]] = {}
     for total in found:
         groups.setdefault(total.of, []).append(total)
     together = (sum_of(parts, of) for of, parts in groups.items())
     return tuple(sorted(together, key=_in_time if by is By.DAY else _by_use))
+
+
+def _added_up(db: Connection, by: By, which: UsageFilters) -> list[Total]:
+    found = [_total(_named(by, row[0]), row) for row in db.execute(_sums(by, which))]
+    key = _OF_SESSION.get(by, _KEYS[by])
+    going_on = select(key, RUN.c.pk, RUN.c.session_pk).select_from(RUN).outerjoin(SESSION)
+    found += [
+        _so_far(db, _named(by, row[0]), row)
+        for row in db.execute(_fitting(going_on, which).where(_IS_RUNNING)).all()
+    ]
+    return found
+
+
+def _raise_unless_of_a_row(error: ValueError | OperationalError) -> None:
+    """Raise what is wrong with the database, and not with a row of it."""
+    if isinstance(error, OperationalError):
+        cause = str(error.orig)  # SQLite's, of text that is no UTF-8 and of what is no count
+        if "decode" not in cause and "integer overflow" not in cause:
+            raise error
+
+
+def _of_one(db: Connection, by: By, pk: int) -> Total:
+    of = _read_or(UNKNOWN, lambda: _key_of_one(db, by, pk))
+    try:
+        row = db.execute(_ONE, {"this": pk}).one()
+        return _so_far(db, of, row) if row.status == RunStatus.RUNNING else _total(of, row)
+    except (ValueError, OperationalError) as error:
+        _raise_unless_of_a_row(error)
+    run_id = _read_or(f"number {pk}", lambda: _key_of_one(db, By.RUN, pk))
+    return Total(of=of, damaged_runs=(run_id,))
+
+
+def _read_or(otherwise: str, read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except (ValueError, OperationalError) as error:
+        _raise_unless_of_a_row(error)
+        return otherwise
+
+
+def _key_of_one(db: Connection, by: By, pk: int) -> str:
+    column = RUN.c.started_at if by is By.DAY else _OF_SESSION.get(by, _KEYS[by])
+    query = select(column).select_from(RUN).outerjoin(SESSION).where(RUN.c.pk == pk)
+    key = db.execute(query).scalar_one()
+    return key.astimezone(UTC).date().isoformat() if by is By.DAY else _named(by, key)
 
 
 def _sums(by: By, which: UsageFilters) -> Select[Any]:
@@ -102,7 +153,11 @@ def _sums(by: By, which: UsageFilters) -> Select[Any]:
         return sums
     each = sums.subquery()
     columns = (each.c[column.name] for column in _SUMS)
-    return select(_OF_SESSION[by], *columns).join(each, SESSION.c.pk == each.c.key)
+    return (
+        select(_OF_SESSION[by], *columns)
+        .select_from(each)
+        .outerjoin(SESSION, SESSION.c.pk == each.c.key)
+    )
 
 
 def _fitting(query: Select[Any], which: UsageFilters) -> Select[Any]:
@@ -133,16 +188,35 @@ def _aware(moment: datetime | None) -> datetime | None:
 
 
 def _named(by: By, key: Any) -> str:
-    return (_FIRST_DAY + timedelta(days=key)).isoformat() if by is By.DAY else str(key)
+    if by is not By.DAY:
+        if not isinstance(key, str):
+            raise ValueError(f"{key!r} is no name")
+        return key
+    # SQLite's day of what is no time is the first one; the sound ones on it are read one by one.
+    if not (isinstance(key, int) and 0 < key < _DAYS):
+        raise ValueError(f"{key!r} is no day")
+    return (_FIRST_DAY + timedelta(days=key)).isoformat()
 
 
-def _total(by: By, row: Row[Any]) -> Total:
-    # PostgreSQL adds up large integers as decimals.
-    sums = {name: int(row._mapping[name]) for name in _COUNTS}
-    return Total(of=_named(by, row[0]), cost=row.cost, **sums)
+def _total(of: str, row: Row[Any]) -> Total:
+    sums: dict[str, Any] = {name: _whole(row._mapping[name]) for name in _COUNTS}
+    return Total(of=of, cost=row.cost, **sums)
+
+
+def _whole(count: Any) -> int:
+    # PostgreSQL adds up large integers as decimals, SQLite what is none as floating point.
+    if not (isinstance(count, int | Decimal) and count < _MAX_COUNT):
+        raise ValueError(f"{count!r} is no count")
+    return int(count)
 
 
 _COUNTS = tuple(column.name for column in _SUMS if column.name != "cost")
+_OF_ONE: tuple[ColumnElement[Any], ...] = (
+    *(RUN.c[name] for name in ("pk", "session_pk", "status", *_OF_RUN, "cost")),
+    literal(1).label("runs"),
+    case((RUN.c.cost.is_(None), 1), else_=0).label("unpriced_runs"),
+)
+_ONE: Select[Any] = select(*_OF_ONE).where(RUN.c.pk == bindparam("this"))
 
 
 def _so_far(db: Connection, of: str, run: Row[Any]) -> Total:
@@ -156,11 +230,8 @@ def _so_far(db: Connection, of: str, run: Row[Any]) -> Total:
         running=1,
         cost=used.cost,
         unpriced_runs=int(used.cost is None),
-        **used.model_dump(include={"requests", "tool_calls", *_TOKENS}),
+        **used.model_dump(include={*_OF_RUN}),
     )
-
-
-_TOKENS = ("input_tokens", "cache_read_tokens", "output_tokens")
 
 
 def _in_time(total: Total) -> tuple[Any, ...]:

@@ -1,6 +1,8 @@
 """What runs have used together: exact, nothing twice, and unknown where it is unknown."""
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -24,7 +26,8 @@ from orchestrator.settings import load_settings
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.store import Store, open_store
 from orchestrator.store.tables import MESSAGE, RUN, SESSION
-from orchestrator.totals import By, Total
+from orchestrator.totals import By, Total, sum_of
+from tests.orchestrator.by_hand import rows
 
 DRAFT = RunDraft(agent="a", spec_sha256="0" * 64, model="m", prompt="go", inputs={}, root="/r")
 USED = Usage(
@@ -185,6 +188,77 @@ async def test_run_that_goes_on_and_cannot_be_read_is_of_unknown_price(store: St
     assert (total.runs, total.cost, total.unpriced_runs) == (1, None, 1)
 
 
+NO_NUMBERS = {
+    "cost": "cost = 'x'",
+    "broken cost": "cost = 1.5",
+    "count": "requests = x'ff'",
+    "huge counts": "input_tokens = 9223372036854775807",
+}
+
+
+@pytest.mark.parametrize("change", NO_NUMBERS.values(), ids=NO_NUMBERS)
+@pytest.mark.parametrize("by", By)
+async def test_damaged_run_is_named_and_all_others_are_counted(
+    sqlite_url: str, by: By, change: str
+) -> None:
+    async with open_store(sqlite_url) as store:
+        damaged, whole = await ran(store), await ran(store)
+        await store.claim(replace(DRAFT, session_id=whole.session_id))
+        await by_hand(store, f"UPDATE run SET {change} WHERE pk = {damaged.pk}")
+
+        everything = sum_of(await store.sessions.usage(by), "all")
+
+    assert everything.damaged_runs == (damaged.id,)
+    assert (everything.runs, everything.running, everything.cost) == (2, 1, USED.cost)
+    assert everything.input_tokens == USED.input_tokens
+
+
+NO_NAME = {
+    By.DAY: ("started_at = 'x'", "started_at = 1 << 62"),
+    By.AGENT: ("agent = x'ff'", "agent = CAST(x'61ff' AS TEXT)"),
+    By.MODEL: ("model = CAST(x'ff' AS TEXT)",),
+    By.SESSION: ("session_pk = 99",),
+    By.OWNER: ("session_pk = 99",),
+    By.RUN: ("id = x'ff'", "id = CAST(x'1b5bff' AS TEXT)"),
+}
+
+
+@pytest.mark.parametrize(
+    ("by", "change"), [(by, change) for by, changes in NO_NAME.items() for change in changes]
+)
+async def test_run_is_counted_although_what_it_is_counted_by_cannot_be_read(
+    sqlite_url: str, by: By, change: str
+) -> None:
+    async with open_store(sqlite_url) as store:
+        damaged, _ = await ran(store), await ran(store)
+        unchecked(sqlite_url, f"UPDATE run SET {change} WHERE pk = {damaged.pk}")
+
+        found = {total.of: total.runs for total in await store.sessions.usage(by)}
+
+    assert found.pop("?") == 1
+    assert [*found.values()] == [1]
+
+
+async def test_what_is_no_number_in_postgres_is_named_too(postgres_record_url: str) -> None:
+    async with open_store(postgres_record_url) as store:
+        damaged, _ = await ran(store), await ran(store)
+        await by_hand(store, f"UPDATE run SET cost = 'NaN' WHERE pk = {damaged.pk}")
+
+        (total,) = await store.sessions.usage(By.AGENT)
+
+    assert (total.runs, total.cost, total.damaged_runs) == (1, USED.cost, (damaged.id,))
+
+
+def unchecked(url: str, statement: str) -> None:
+    with closing(sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///"))) as database:
+        database.execute(statement)
+        database.commit()
+
+
+async def by_hand(store: Store, statement: str) -> None:
+    await store._write(lambda tx: tx.connection.exec_driver_sql(statement))
+
+
 async def test_what_cost_most_comes_first(store: Store) -> None:
     for agent, cost, tokens in (("x", "1", 5), ("y", "2", 5), ("w", None, 9), ("v", None, 10)):
         price = None if cost is None else Decimal(cost)
@@ -247,6 +321,20 @@ def test_usage_is_one_json_object_with_exact_costs() -> None:
     assert found["by"] == "agent"
     assert [total["cost"] for total in found["totals"]] == ["0.2", "0.1000000001", None]
     assert (found["all"]["cost"], found["all"]["unpriced_runs"]) == ("0.3000000001", 1)
+
+
+@pytest.mark.usefixtures("on_record")
+def test_usage_without_a_damaged_run_says_so_and_exits_as_a_damaged_record_does() -> None:
+    ((run_id,),) = rows("SELECT id FROM run WHERE agent = 'a'")
+    rows("UPDATE run SET cost = 'x' WHERE agent = 'a'")
+
+    shown = workyard("usage", "--by", "agent")
+    found = workyard("usage", "--json")
+
+    assert (shown.exit_code, found.exit_code) == (6, 6)
+    assert f"Damaged, and in no figure here: run {run_id}." in shown.stderr
+    assert shown.stdout.splitlines()[-3].split()[:2] == ["all", "2"]
+    assert json.loads(found.stdout)["all"]["damaged_runs"] == [run_id]
 
 
 @pytest.mark.parametrize(
