@@ -253,7 +253,8 @@ class SessionDamagedError(StoreUnavailableError):
         self.problem = problem
         super().__init__(
             f"Session {session_id!r} is damaged ({problem}). It stays as it is, and no other is "
-            "touched; put its row right, or take it from a copy of the database."
+            "touched; put its row right, take it from a copy of the database, or delete it with "
+            f"'workyard sessions delete {session_id}'."
         )
 
 

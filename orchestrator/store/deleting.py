@@ -3,16 +3,34 @@
 A fork shares its origin's messages. A session that has forks leaves to them what they share, and
 nothing else: its row stays, found by nobody, until the last of them is gone. So to delete one
 session changes nothing in another.
+
+Of what is deleted no more is read than that takes: whoever wants to be rid of a session whose rows
+are damaged deletes it as any other.
 """
 
 import json
 from datetime import UTC, datetime
+from typing import Any  # columns of several types
 
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Row,
+    Select,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.exc import OperationalError
 
 from orchestrator.errors import NotFoundError, SessionBusyError
-from orchestrator.lifecycle import RunStatus, next_status
-from orchestrator.store.finding import lock_row
+from orchestrator.lifecycle import TRANSITIONS, RunStatus
+from orchestrator.store.finding import askable, problem_of
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.messages import IN_LEDGER
 from orchestrator.store.tables import (
@@ -23,7 +41,6 @@ from orchestrator.store.tables import (
     SESSION,
     SESSION_BLOB,
     TOOL_CALL,
-    SessionRow,
 )
 from orchestrator.store.writer import Transaction
 
@@ -37,56 +54,71 @@ def delete_session(session_id: str, owner: str | None, liveness: Liveness, tx: T
     """
     tx.flush()
     db = tx.connection
-    try:
-        session = lock_row(db, session_id, owner)
-    except NotFoundError:
+    session = _locked(db, session_id, owner)
+    if session is None:
         if tx.again:  # it is done
             return
-        raise
-    _end_the_dead(db, session, liveness)
+        raise NotFoundError("session", session_id)
+    if session.active_run_pk is not None:
+        _end_the_dead(db, session_id, session.active_run_pk, liveness)
     db.execute(delete(EVENT).where(EVENT.c.session_pk == session.pk))
-    emptied: dict[str, object] = {
+    db.execute(update(SESSION).where(SESSION.c.pk == session.pk).values(_emptied()))
+    pk, seen = session.pk, set[int]()
+    while pk is not None and pk not in seen:  # a damaged row may name itself as its origin
+        seen.add(pk)
+        pk = _leave_to_forks(db, pk)
+
+
+def _locked(db: Connection, session_id: str, owner: str | None) -> Row[Any] | None:
+    """Return the keys of a session and its holder; nobody else changes it in this transaction."""
+    query: Select[Any] = (
+        select(SESSION.c.pk, RUN.c.pk.label("active_run_pk"))
+        .outerjoin(RUN, RUN.c.pk == SESSION.c.active_run_pk)
+        .where(SESSION.c.id == askable(session_id), SESSION.c.deleted_at.is_(None))
+        .with_for_update(of=SESSION)
+    )
+    if owner is not None:
+        query = query.where(SESSION.c.owner == owner)
+    return db.execute(query).one_or_none()
+
+
+def _emptied() -> dict[str, Any]:
+    # Of a damaged row, one may be there without the other.
+    origin_seq = case((SESSION.c.origin_pk.is_(None), None), else_=_OWN_SEQ)
+    return {
         "external_id": None,
         "title": "",
         "state": {},
         "usage": {},
         "active_run_pk": None,
         "last_event_seq": 0,
+        "origin_seq": origin_seq,
         "deleted_at": datetime.now(UTC),
     }
-    db.execute(update(SESSION).where(SESSION.c.pk == session.pk).values(emptied))
-    pk = session.pk
-    while pk is not None:
-        pk = _leave_to_forks(db, pk)
 
 
-def _end_the_dead(db: Connection, session: SessionRow, liveness: Liveness) -> None:
-    if session.active_run_pk is None:
-        return
-    this = RUN.c.pk == session.active_run_pk
-    run_id = db.execute(select(RUN.c.id).where(this)).scalar_one()
-    if liveness.living(db, [session.active_run_pk]):
-        raise SessionBusyError(session.id, run_id)
+def _end_the_dead(db: Connection, session_id: str, run_pk: int, liveness: Liveness) -> None:
+    this = RUN.c.pk == run_pk
+    if liveness.living(db, [run_pk]):
+        raise SessionBusyError(session_id, db.execute(select(RUN.c.id).where(this)).scalar_one())
     # Not as others end it: what it has used need not be read, and cannot always be.
-    status = next_status(run_id, RunStatus.RUNNING, "process_died").value
+    status = TRANSITIONS[RunStatus.RUNNING]["process_died"].value
     db.execute(update(RUN).where(this).values(status=status, ended_at=datetime.now(UTC)))
 
 
 def _leave_to_forks(db: Connection, pk: int) -> int | None:
     """Reduce a deleted session to what its forks share; return the next that may be reduced."""
-    row = db.execute(
-        select(SESSION.c.origin_pk, SESSION.c.origin_seq, SESSION.c.deleted_at)
-        .where(SESSION.c.pk == pk)
-        .with_for_update()
-    ).one()
-    if row.deleted_at is None:
+    row = db.execute(_LOCKED, {"this": pk}).one_or_none()
+    if row is None or not row.is_deleted:
         return None
-    forks = SESSION.c.origin_pk == pk
+    forks = (SESSION.c.origin_pk == pk, SESSION.c.pk != pk)
     # These share nothing that is this one's own: they are forks of its origin, or of none.
-    earlier = update(SESSION).where(forks, SESSION.c.origin_seq <= (row.origin_seq or 0))
+    earlier = update(SESSION).where(*forks, SESSION.c.origin_seq <= row.origin_seq)
     of_origin = {"origin_pk": row.origin_pk}
     db.execute(earlier.values(of_origin if row.origin_pk else of_origin | {"origin_seq": None}))
-    shared = db.execute(select(func.max(SESSION.c.origin_seq)).where(forks)).scalar_one()
+    shared = db.execute(select(func.max(SESSION.c.origin_seq)).where(*forks)).scalar_one()
+    if not isinstance(shared, int | None):
+        return None  # a fork is damaged that may need any of it
     _remove_messages(db, pk, after=shared or 0)
     if shared is None:
         db.execute(delete(SESSION).where(SESSION.c.pk == pk))
@@ -131,13 +163,18 @@ def _cut_run(db: Connection, pk: int, after: int) -> None:
     if len(around) < 2 or around[0] != around[1]:
         return
     (run, _) = around
-    stay = (MESSAGE.c.session_pk == pk, MESSAGE.c.seq <= after, MESSAGE.c.run_pk == run)
-    requests = select(MESSAGE.c.body).where(*stay, MESSAGE.c.kind == "request")
-    calls = {call for body in db.execute(requests).scalars() for call in _calls_in(body)}
-    not_shown = (TOOL_CALL.c.run_pk == run, TOOL_CALL.c.call_id.not_in(calls))
-    db.execute(delete(TOOL_CALL).where(*not_shown))
     cut = {"output": None, "output_seq": None, "output_part": None, "error_text": None}
     db.execute(update(RUN).where(RUN.c.pk == run).values(cut))
+    stay = (MESSAGE.c.session_pk == pk, MESSAGE.c.seq <= after, MESSAGE.c.run_pk == run)
+    requests = select(MESSAGE.c.body).where(*stay, MESSAGE.c.kind == "request")
+    try:
+        bodies = db.execute(requests).scalars().all()
+    except OperationalError as error:
+        problem_of(error)
+        return  # one of them is no text: it is not known which calls they show
+    calls = {call for body in bodies for call in _calls_in(body)}
+    not_shown = (TOOL_CALL.c.run_pk == run, TOOL_CALL.c.call_id.not_in(calls))
+    db.execute(delete(TOOL_CALL).where(*not_shown))
 
 
 def _calls_in(body: str) -> list[str]:
@@ -145,3 +182,19 @@ def _calls_in(body: str) -> list[str]:
         return [part[IN_LEDGER] for part in json.loads(body)["parts"] if IN_LEDGER in part]
     except (ValueError, LookupError, TypeError):
         return []  # what is damaged refers to nothing that could be read
+
+
+_ORIGIN = SESSION.alias("origin")
+_OWN_SEQ = func.coalesce(cast(SESSION.c.origin_seq, Integer), 0)
+"""The messages that a session shares with its origin: these are not its own."""
+_LOCKED = (
+    select(
+        _ORIGIN.c.pk.label("origin_pk"),
+        _OWN_SEQ.label("origin_seq"),
+        SESSION.c.deleted_at.is_not(None).label("is_deleted"),
+    )
+    .select_from(SESSION)
+    .outerjoin(_ORIGIN, _ORIGIN.c.pk == SESSION.c.origin_pk)
+    .where(SESSION.c.pk == bindparam("this"))
+    .with_for_update(of=SESSION)
+)

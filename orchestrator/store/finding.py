@@ -58,7 +58,7 @@ def rows_of(
         for row in rows:
             _session(row, alive=False)
     except _UNREADABLE as error:
-        _problem(error)
+        problem_of(error)
         return _whole_rows(db, query, limit)
     return rows, []
 
@@ -75,14 +75,14 @@ def _whole_rows(
             _session(row, alive=False)
             whole.append(row)
         except _UNREADABLE as error:
-            session = DamagedSession(str(session_id), _problem(error))
+            session = DamagedSession(str(session_id), problem_of(error))
             damaged.append(Damaged(pk, len(whole), session))
         if len(whole) == limit:
             break
     return whole, damaged
 
 
-def _problem(error: ValueError | OperationalError) -> str:
+def problem_of(error: ValueError | OperationalError) -> str:
     """Return what is wrong with a row; raise what is wrong with the database."""
     if not isinstance(error, OperationalError):
         return str(error)
@@ -164,13 +164,19 @@ def runs_of(db: Connection, session: SessionRow) -> list[RunRow]:
     return runs
 
 
+def askable(name: str) -> str:
+    """Return an id that may be asked for, or one that nothing has.
+
+    An id is ASCII; what is not may be text that no database takes.
+    """
+    return name if name.isascii() and "\0" not in name else ""
+
+
 def _found(db: Connection, query: Select[Any], session_id: str, owner: str | None) -> Row[Any]:
-    # An id is ASCII; what is not may be text that no database takes.
-    this = {"this": session_id if session_id.isascii() and "\0" not in session_id else ""}
     try:
-        found = db.execute(query, this).one_or_none()
+        found = db.execute(query, {"this": askable(session_id)}).one_or_none()
     except _UNREADABLE as error:
-        raise SessionDamagedError(session_id, _problem(error)) from error
+        raise SessionDamagedError(session_id, problem_of(error)) from error
     if found is None or owner not in (None, found.owner):
         raise NotFoundError("session", session_id)
     if not all(isinstance(text, str) for text in (found.agent, found.root, found.title)):

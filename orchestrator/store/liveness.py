@@ -6,6 +6,7 @@ back would keep the dead for alive.
 
 import fcntl
 import os
+import re
 import secrets
 import socket
 from collections.abc import Collection, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol  # Any: columns of several types
 
-from sqlalchemy import Connection, Select, bindparam, func, select, text, update
+from sqlalchemy import Connection, LargeBinary, Select, bindparam, cast, func, select, text, update
 
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.tables import RUN
@@ -76,8 +77,9 @@ class LockedFiles:
     def living(self, db: Connection, runs: Collection[int]) -> set[int]:
         """Return which of these runs have a process that is alive."""
         found = db.execute(_HOLDERS, {"runs": [*runs]}).all()
-        alive = {holder for holder in {row.lease_owner for row in found} if self._is_locked(holder)}
-        return {row.pk for row in found if row.lease_owner in alive}
+        holders = {holder for _, holder in found}
+        alive = {each for each in holders if self._is_locked(each.decode(errors="replace"))}
+        return {pk for pk, holder in found if holder in alive}
 
     def orphans(self, db: Connection) -> Sequence[tuple[int, int]]:
         """Return what the dead have left; ask only in a transaction that could write."""
@@ -109,8 +111,10 @@ class LockedFiles:
     def _is_locked(self, holder: str) -> bool:
         if holder == self.holder:
             return self._fd is not None
+        if not _NAME.fullmatch(holder):  # no process has it: the row is damaged
+            return False
         try:
-            fd = os.open(self.directory / Path(holder).name, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self.directory / holder, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
@@ -157,7 +161,9 @@ def _of_runs(query: Select[Any]) -> Select[Any]:
 # A literal, for the index of runs under way.
 _IS_RUNNING = RUN.c.status == text(f"'{RunStatus.RUNNING.value}'")
 _NOW = func.clock_timestamp()
-_HOLDERS = _of_runs(select(RUN.c.pk, RUN.c.lease_owner))
+# Bytes: of a damaged row, it need not be text.
+_HOLDERS = _of_runs(select(RUN.c.pk, cast(RUN.c.lease_owner, LargeBinary)))
+_NAME = re.compile("[0-9A-Za-z-]{1,64}")
 _LEFT_BY = select(RUN.c.session_pk, RUN.c.pk, RUN.c.lease_owner).where(
     _IS_RUNNING, RUN.c.lease_owner.in_(bindparam("holders", expanding=True))
 )

@@ -75,7 +75,7 @@ def test_session_of_a_dead_process_is_not_said_to_be_running() -> None:
     assert dead.session_id in listed
 
 
-def test_damaged_session_is_named_and_the_others_are_listed() -> None:
+def test_damaged_session_is_named_with_the_way_to_be_rid_of_it_and_the_others_are_listed() -> None:
     whole, damaged = a_turn(), a_turn()
     rows("UPDATE session SET updated_at = ? WHERE id = ?", "\x1b[2J", damaged)
 
@@ -89,6 +89,9 @@ def test_damaged_session_is_named_and_the_others_are_listed() -> None:
     assert [session["id"] for session in as_json["damaged"]] == [damaged]
     assert shown.exit_code == 6
     assert f"Session '{damaged}' is damaged" in shown.stderr
+    assert f"'workyard sessions delete {damaged}'" in shown.stderr
+    assert workyard("sessions", "delete", damaged, "--yes").exit_code == 0
+    assert workyard("sessions", "list").stderr == ""
 
 
 def test_time_that_is_none_is_refused() -> None:

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any  # rows of all tables
@@ -19,7 +20,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from orchestrator.errors import OrchestratorError, SessionDamagedError
+from orchestrator.errors import NotFoundError, OrchestratorError, SessionDamagedError
 from orchestrator.events import RunEnded, ToolCalled, ToolReturned, Usage
 from orchestrator.lifecycle import RunStatus
 from orchestrator.session import Page
@@ -203,6 +204,76 @@ async def test_damage_is_an_error_of_what_needs_the_row_and_of_nothing_else(
     if "fork" in failing and "claim" in failing:
         assert record.rows() == before
     assert await turn(store, record.whole_id)
+
+
+BEYOND_READING = [
+    f"{S} active_run_pk = CAST(x'ff' AS TEXT) {ONE}",
+    f"{S} origin_pk = 1, origin_seq = CAST(x'ff' AS TEXT) {ONE}",
+    f"{S} origin_seq = 3 {ONE}",
+    f"{S} owner = CAST(x'ff' AS TEXT) {ONE}",
+    f"{S} agent = x'ff', root = x'ff', external_id = x'ff' {ONE}",
+    f"{S} last_message_seq = 'x', window_seq = x'ff' {ONE}",
+    f"{S} created_at = 'x', state_version = 'x' {ONE}",
+    f"{R} id = CAST(x'ff' AS TEXT) {ONE}",
+    f"{R} lease_owner = CAST(x'ff' AS TEXT) {ONE}",
+    f"{R} prompt = CAST(x'ff' AS TEXT), lease_owner = 5 {ONE}",
+]
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["free", "held by the dead"])
+@pytest.mark.parametrize("sql", [*(d[1] for d in DAMAGES), *BEYOND_READING])
+async def test_whatever_of_a_session_is_damaged_it_can_be_deleted(
+    record: Record, sql: str, held: bool
+) -> None:
+    if held:
+        record.damage("UPDATE session SET active_run_pk = 1 WHERE pk = 1")
+        record.damage("UPDATE run SET status = 'running', lease_owner = 'dead' WHERE pk = 1")
+    record.damage(sql)
+
+    async with open_store(record.url) as store:
+        await store.sessions.delete(record.session_id)
+        with pytest.raises(NotFoundError):
+            await store.sessions.delete(record.session_id)
+
+        page = await store.sessions.list()
+        assert [session.id for session in page.sessions] == [record.whole_id, record.fork_id]
+        assert not page.damaged
+        assert len(await store.sessions.messages(record.whole_id)) == 4
+    with closing(sqlite3.connect(record.file)) as database:
+        assert database.execute("SELECT count(*) FROM event WHERE session_pk = 1").fetchone() == (
+            0,
+        )
+
+
+@pytest.mark.parametrize("seq", ["'x'", "x'ff'"])
+async def test_fork_that_is_damaged_keeps_what_it_may_share(record: Record, seq: str) -> None:
+    record.damage(f"{S} origin_seq = {seq} WHERE id = '{record.fork_id}'")
+
+    async with open_store(record.url) as store:
+        await store.sessions.delete(record.session_id)
+
+    record.damage(f"{S} origin_seq = 4 WHERE id = '{record.fork_id}'")
+    async with open_store(record.url) as store:
+        assert len(await store.sessions.messages(record.fork_id)) == 4
+
+
+async def test_two_sessions_that_are_forks_of_one_another_can_be_deleted(record: Record) -> None:
+    record.damage(f"{S} origin_pk = 2, origin_seq = 2 WHERE pk = 1")
+
+    async with open_store(record.url) as store:
+        await store.sessions.delete(record.session_id)
+        await store.sessions.delete(record.fork_id)
+
+        assert [s.id for s in await store.sessions.latest()] == [record.whole_id]
+
+
+async def test_damaged_name_of_a_process_hides_no_session(record: Record) -> None:
+    record.damage("UPDATE session SET active_run_pk = 1 WHERE pk = 1")
+    for name in ("CAST(x'ff' AS TEXT)", "x'00'", "'../../etc/passwd'", "'/'", "5", "''"):
+        record.damage(f"{R} status = 'running', lease_owner = {name} WHERE pk = 1")
+
+        async with open_store(record.url) as store:
+            assert len((await store.sessions.list()).sessions) == 3
 
 
 HIDING = {

@@ -1,7 +1,7 @@
 """`workyard sessions rename`, `delete` and `state`: what an owner does to a session."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
@@ -10,9 +10,12 @@ from pydantic import JsonValue
 from orchestrator.cli.exits import reported
 from orchestrator.cli.sessions.opened import SessionArgument, opened_sessions
 from orchestrator.cli.terminal import is_terminal, stderr, write
-from orchestrator.errors import InvalidInputError
+from orchestrator.errors import InvalidInputError, SessionDamagedError
 from orchestrator.state import State
 from orchestrator.words import one_line
+
+if TYPE_CHECKING:
+    from orchestrator.store.sessions import Sessions
 
 state = typer.Typer(help="A session's state, which agents and callers share.", no_args_is_help=True)
 
@@ -86,10 +89,17 @@ def set_state(
 
 async def _delete(session_id: str, yes: bool) -> None:
     async with opened_sessions() as sessions:
-        session = await sessions.get(session_id)
-        if not yes and not _is_meant(f"Delete {one_line(session.title, 60)!r}?"):
+        if not yes and not _is_meant(f"Delete {await _called(sessions, session_id)}?"):
             raise InvalidInputError("Nothing was deleted; say --yes to delete without being asked.")
         await sessions.delete(session_id)
+
+
+async def _called(sessions: "Sessions", session_id: str) -> str:
+    try:
+        session = await sessions.get(session_id)
+    except SessionDamagedError:
+        return f"session {session_id}, which is damaged"
+    return repr(one_line(session.title, 60))
 
 
 def _is_meant(question: str) -> bool:
