@@ -24,6 +24,7 @@ from orchestrator.history.recorded import RecordedCall, Undo, Which
 from orchestrator.mapping import Task, TaskResult, Tasks, check_mapped, keyed
 from orchestrator.models import choose_model
 from orchestrator.orders import RunOptions, check_options, check_prompt
+from orchestrator.record_url import sqlite_file
 from orchestrator.replay.asking import Comparison
 from orchestrator.replay.replaying import Replay
 from orchestrator.replay.replays import Replays
@@ -33,7 +34,6 @@ from orchestrator.session import Session
 from orchestrator.settings import Settings, load_settings
 from orchestrator.specs import Spec
 from orchestrator.store.claimed import RunDraft
-from orchestrator.store.database import sqlite_file
 from orchestrator.store.resuming import last_attempt
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import open_store

@@ -17,7 +17,9 @@ from mcp_server.fence.grant import Grant
 from mcp_server.ports import Offers, Operator
 from orchestrator.adapter import SpecCatalog, server_errors_raised
 from orchestrator.catalogue import open_catalogue
+from orchestrator.errors import InvalidInputError
 from orchestrator.late import open_late
+from orchestrator.record_url import sqlite_file
 from orchestrator.roots import as_globs, own_places, resolve_root
 from orchestrator.settings import Settings, load_settings
 from orchestrator.transcripts import Record, RecordedTranscripts
@@ -100,9 +102,7 @@ def _specs(arguments: argparse.Namespace) -> Path | None:
 
 
 def _database_file(settings: Settings) -> Path | None:
-    """Return the file of an SQLite record, found without SQLAlchemy, which takes long to load."""
-    scheme, _, place = settings.effective_database_url.partition(":///")
-    name = place.partition("?")[0]
-    if not scheme.startswith("sqlite") or name in ("", ":memory:"):
-        return None
-    return Path(name).expanduser().resolve()
+    try:
+        return sqlite_file(settings.effective_database_url)
+    except InvalidInputError:
+        return None  # whoever opens the record is told; agents and files are there without it

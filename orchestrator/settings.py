@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.errors import InvalidInputError
+from orchestrator.record_url import sqlite_url
 
 _DIRS = platformdirs.PlatformDirs("workyard", appauthor=False)
 
@@ -45,7 +46,7 @@ class Settings(BaseSettings):
     @property
     def effective_database_url(self) -> str:
         """The database to use, as SQLAlchemy writes it."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'workyard.db'}"
+        return self.database_url or sqlite_url(self.data_dir / "workyard.db")
 
 
 def load_settings() -> Settings:

@@ -27,7 +27,8 @@ LAYERS = {
         ("__main__",),
     ),
     "orchestrator": (
-        ("errors", "ids", "settings", "roots", "models", "spec_source", "lifecycle", "offline"),
+        ("errors", "ids", "record_url", "settings", "roots", "models", "spec_source"),
+        ("lifecycle", "offline"),
         ("responses", "totals", "install"),
         ("events", "specs", "session", "state"),
         ("catalogue", "store", "history", "words"),

@@ -9,8 +9,9 @@ from orchestrator.doctor.findings import Finding, failed, ok, warning
 from orchestrator.doctor.machine import unwritable
 from orchestrator.errors import ModelNotConfiguredError, OrchestratorError, SpecError
 from orchestrator.models import PROVIDERS, require_key
+from orchestrator.record_url import sqlite_file
 from orchestrator.settings import Settings
-from orchestrator.store.database import database_address, database_revisions, sqlite_file
+from orchestrator.store.database import database_address, database_revisions
 
 
 async def record(url: str) -> Finding:

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any  # what a transaction returns
 
 import anyio
@@ -14,6 +13,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
+from orchestrator.record_url import sqlite_file, sqlite_url, unusable
+from orchestrator.session import is_plain
 from orchestrator.store import schema
 from orchestrator.store.liveness import Leases, Liveness, LockedFiles
 from orchestrator.store.postgres import PostgresDatabase
@@ -69,8 +70,9 @@ async def database_revisions(url: str) -> Revisions:
         StoreUnavailableError: If the database cannot be opened.
     """
     file = sqlite_file(url)
-    if file is not None and not file.exists():
-        return Revisions(None)
+    with _reported():
+        if file is not None and not file.exists():
+            return Revisions(None)
     async with _connected(url) as connected:
         with _reported():
             found: Revisions = await connected.read(schema.revisions)
@@ -87,6 +89,8 @@ def database_address(url: str) -> str:
         InvalidInputError: If the URL is none.
     """
     parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        return f"{parsed.drivername}:///{parsed.database}"
     place = {name: value for name, value in parsed.query.items() if name in ("host", "port")}
     if parsed.password is not None and url.count("@") > 1:
         # Of a password with an `@` that is not written as `%40`, the rest is taken for the host.
@@ -108,41 +112,22 @@ def shareable_url(url: str) -> str | None:
     """
     file = sqlite_file(url)
     if file is not None:
-        absolute = f"sqlite+aiosqlite:///{file}"
-        return absolute if sqlite_file(absolute) == file else None
+        absolute = sqlite_url(file)
+        return absolute if is_plain(absolute) else None
     parsed = _parsed(url)
     is_open = parsed.password is None and _parsed(database_address(url)) == parsed
     return url if is_open else None
 
 
 def _parsed(url: str) -> URL:
+    if sqlite_file(url) is None and not is_plain(url):  # the name of a file need not be text
+        raise unusable("it is no plain text")
     try:
         return make_url(url)
     except ArgumentError as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
     except ValueError:  # its text has a part of the URL, which may be one of the password
-        raise _unusable("its port is no number") from None
-
-
-def sqlite_file(url: str) -> Path | None:
-    """Return the file of an SQLite database, or None if the URL names none.
-
-    Raises:
-        InvalidInputError: If it names one that cannot be.
-    """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return None
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        return None
-    if parsed.host is not None:
-        raise _unusable("a file has no host: a path follows three slashes, an absolute one four")
-    # By its own name, whichever link leads there: so are the locks beside it.
-    try:
-        return Path(str(parsed.database)).expanduser().resolve()
-    except (RuntimeError, ValueError, OSError):  # `~` of nobody; a NUL; a name too long
-        raise _unusable("there can be no file of this name") from None
+        raise unusable("its port is no number") from None
 
 
 @dataclass(frozen=True)
@@ -165,7 +150,7 @@ async def _connected(url: str) -> AsyncGenerator[_Connected]:
     elif parsed.drivername in ("postgresql", "postgresql+asyncpg"):
         opened = _postgres(parsed.set(drivername="postgresql+asyncpg"))
     else:
-        raise _unusable(f"{parsed.drivername} is not supported")
+        raise unusable(f"{parsed.drivername} is not supported")
     async with opened as connected:
         yield connected
 
@@ -174,7 +159,7 @@ async def _connected(url: str) -> AsyncGenerator[_Connected]:
 async def _sqlite(url: str) -> AsyncGenerator[_Connected]:
     file = sqlite_file(url)
     if file is None:
-        raise _unusable("a record in memory would be lost with the process")
+        raise unusable("a record in memory would be lost with the process")
     try:
         written = SqliteFile(file)
     except OSError as error:
@@ -196,9 +181,9 @@ async def _postgres(url: URL) -> AsyncGenerator[_Connected]:
     try:
         opened = PostgresDatabase(url)
     except (ArgumentError, InvalidRequestError) as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
     except ValueError:  # its text may hold a part of the URL
-        raise _unusable("one of its options cannot be what it is") from None
+        raise unusable("one of its options cannot be what it is") from None
     except ImportError:
         raise InvalidInputError(
             "PostgreSQL needs its driver; install it with `pip install 'workyard[postgres]'`."
@@ -218,11 +203,4 @@ def _reported() -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise StoreUnavailableError(f"The record cannot be opened: {cause}.") from error
     except (TypeError, OverflowError):  # of the driver; its text may hold a part of the URL
-        raise _unusable("its port or one of its options is not one of the driver's") from None
-
-
-def _unusable(problem: object) -> InvalidInputError:
-    return InvalidInputError(
-        f"The database URL cannot be used ({problem}); write sqlite+aiosqlite:///PATH or "
-        "postgresql+asyncpg://USER@HOST/NAME."
-    )
+        raise unusable("its port or one of its options is not one of the driver's") from None

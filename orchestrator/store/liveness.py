@@ -163,7 +163,7 @@ _IS_RUNNING = RUN.c.status == text(f"'{RunStatus.RUNNING.value}'")
 _NOW = func.clock_timestamp()
 # Bytes: of a damaged row, it need not be text.
 _HOLDERS = _of_runs(select(RUN.c.pk, cast(RUN.c.lease_owner, LargeBinary)))
-_NAME = re.compile("[0-9A-Za-z-]{1,64}")
+_NAME = re.compile("[!-.0-~]{1,200}")
 _LEFT_BY = select(RUN.c.session_pk, RUN.c.pk, RUN.c.lease_owner).where(
     _IS_RUNNING, RUN.c.lease_owner.in_(bindparam("holders", expanding=True))
 )

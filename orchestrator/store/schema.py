@@ -4,6 +4,7 @@ The number of a schema is that of its revision: 2 is 0002. SQLite keeps it in `u
 well, where programs look that know nothing of revisions.
 """
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -35,6 +36,9 @@ _REVISION = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
+
+_FIRST_TABLES = {"session", "run", "message", "event", "tool_call", "blob"}
+"""Every schema so far has these."""
 
 
 def revision_of(schema: int) -> str:
@@ -102,11 +106,6 @@ def _make_current(connection: Connection) -> None:
     if found == SCHEMA:
         return
     if found == 0:
-        if connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
-            raise StoreUnavailableError(
-                "The file belongs to another program: it has tables, and no revision of a record. "
-                "Name another WORKYARD_DATABASE_URL."
-            )
         tables.Table.metadata.create_all(connection, checkfirst=False)
         _REVISION.create(connection)
         connection.execute(insert(_REVISION).values(version_num=revision_of(SCHEMA)))
@@ -151,16 +150,33 @@ def _refuse_newer(found: int) -> None:
 
 
 def _schema(connection: Connection) -> int:
-    """Return the number of a database's schema; 0 if it holds no record."""
-    if connection.dialect.name == "sqlite":
-        number: int = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        return number
-    if not inspect(connection).has_table(_REVISION.name):
+    """Return the number of a database's schema; 0 if it holds no record.
+
+    Raises:
+        StoreUnavailableError: If another program's tables are where ours would be.
+    """
+    tables_there = {*inspect(connection).get_table_names()}
+    name = None
+    if _REVISION.name in tables_there:
+        name = connection.execute(select(_REVISION.c.version_num)).scalar()
+    elif connection.dialect.name == "postgresql":
         return 0
-    name = connection.execute(select(_REVISION.c.version_num)).scalar()
-    if name is None or not name.isdecimal():
-        raise StoreUnavailableError(
-            f"The database belongs to another program: its revision is {name!r}. "
-            "Name another WORKYARD_DATABASE_URL."
-        )
+    if connection.dialect.name == "sqlite":
+        number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if number == 0 and not tables_there:
+            return 0
+        # The first schema did not say so where Alembic looks.
+        name = name or (revision_of(number) if number == 1 else None)
+        if name != revision_of(number):
+            raise _of_another(f"its revision is {name!r}, and its user_version {number}")
+    if name is None or not re.fullmatch("[0-9]{4}", name):
+        raise _of_another(f"its revision is {name!r}")
+    if int(name) <= SCHEMA and not tables_there >= _FIRST_TABLES:
+        raise _of_another(f"it is at revision {name}, and has not the tables of a record")
     return int(name)
+
+
+def _of_another(why: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"The database belongs to another program: {why}. Name another WORKYARD_DATABASE_URL."
+    )

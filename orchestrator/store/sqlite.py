@@ -10,10 +10,12 @@ Source: SQLite's release notes for 3.51.3, "WAL-reset" fault.
 
 import fcntl
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar  # Any: DB-API connections have no common type
 from urllib.parse import quote
@@ -21,7 +23,15 @@ from urllib.parse import quote
 import aiosqlite
 import anyio
 import anyio.to_thread
-from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import (
+    URL,
+    AsyncAdaptedQueuePool,
+    Connection,
+    Engine,
+    StaticPool,
+    create_engine,
+    event,
+)
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -37,7 +47,7 @@ def reading_engine(file: Path) -> AsyncEngine:
     """Return an engine for reading, whose connections cannot write."""
 
     async def connect() -> aiosqlite.Connection:
-        uri = f"file:{quote(str(file.absolute()))}?mode=ro"
+        uri = f"file:{quote(os.fsencode(file.absolute()))}?mode=ro"
         return await aiosqlite.connect(uri, uri=True, isolation_level=None)
 
     engine = create_async_engine(
@@ -68,10 +78,11 @@ class SqliteFile:
         make_private(self.file)
         lock = self.file.with_name(self.file.name + "-lock")
         self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        place = self.file.absolute()
         self._engine = create_engine(
-            f"sqlite:///{self.file.absolute()}",
+            URL.create("sqlite", database=str(place)),
+            creator=partial(_connected, place),
             poolclass=StaticPool,
-            connect_args={"check_same_thread": False, "isolation_level": None},
         )
         _configure(self._engine, ("journal_mode=WAL", "synchronous=FULL"))
         event.listen(self._engine, "begin", _begin_to_write)
@@ -120,8 +131,19 @@ class SqliteFile:
         return True
 
 
+def _connected(file: Path) -> sqlite3.Connection:
+    # By bytes: a name need not be text.
+    return sqlite3.connect(os.fsencode(file), check_same_thread=False, isolation_level=None)
+
+
 def make_private(file: Path) -> None:
-    """Make a database that does not exist yet so that only its owner can read it."""
+    """Make a database that does not exist yet so that only its owner can read it.
+
+    Raises:
+        OSError: If that cannot be, or something else stands in its place.
+    """
+    if file.exists() and not file.is_file():
+        raise OSError(f"{str(file)!r} is a directory or a device, and no file")
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.touch(mode=0o600)
 

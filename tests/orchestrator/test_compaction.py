@@ -38,10 +38,10 @@ from orchestrator.errors import (
 )
 from orchestrator.events import AgentMessage, HistoryCompacted, RunEnded, TextDelta, Usage
 from orchestrator.lifecycle import RunStatus
+from orchestrator.record_url import sqlite_file
 from orchestrator.recorder import Recorder
 from orchestrator.store.claimed import Additions, Compacted, RunDraft
 from orchestrator.store.compaction import load_window, window_at
-from orchestrator.store.database import sqlite_file
 from orchestrator.store.store import open_store
 from orchestrator.store.tables import SessionRow
 from tests.orchestrator.played import record_of

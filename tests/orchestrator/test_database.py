@@ -1,15 +1,20 @@
 """How a database is opened, and which is not."""
 
+import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any  # what opens a record has no common type
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
-from orchestrator.store.database import database_address, database_revisions
+from orchestrator.record_url import sqlite_file, sqlite_url
+from orchestrator.store.database import database_address, database_revisions, upgrade_database
 from orchestrator.store.store import open_store
+from tests.orchestrator.turns import turn
 
 
 @pytest.fixture
@@ -38,17 +43,16 @@ async def test_reader_cannot_write_and_so_cannot_checkpoint(url: str) -> None:
             await connection.exec_driver_sql("PRAGMA user_version=3")
 
 
-async def test_newer_record_is_refused(url: str, tmp_path: Path) -> None:
-    database = sqlite3.connect(tmp_path / "record.db")
-    database.execute("PRAGMA user_version=999")
-    database.close()
-
-    with pytest.raises(StoreUnavailableError, match="newer Workyard"):
-        async with open_store(url):
-            pass
-
-
-UNUSABLE = ["nonsense", "oracle://x", "sqlite+nope:///x", "sqlite://", "mysql+aiomysql://h/d"]
+UNUSABLE = [
+    "nonsense",
+    "",
+    "oracle://x",
+    "sqlite:x",
+    "postgresql://me@h/\udcff",
+    "sqlite+nope:///x",
+    "sqlite://",
+    "mysql+aiomysql://h/d",
+]
 
 
 @pytest.mark.parametrize("url", UNUSABLE)
@@ -86,6 +90,60 @@ def test_no_part_of_a_password_is_shown_with_its_database(password: str) -> None
 
     assert "ss" not in shown.partition("://")[2].replace("***", "")
     assert "plain" not in shown
+
+
+OPTIONS = {
+    "mode=memory": "'mode'",
+    "mode=ro&cache=hidden": "'mode', 'cache'",
+    "timeout": "'timeout'",
+    "%6dode=ro": "'mode'",
+    "a=%3B;b=2": "'a'",
+    "plugin=hidden": "'plugin'",
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+async def test_option_that_is_not_followed_is_refused_by_name(url: str, options: str) -> None:
+    """Who asks for `mode=ro` and is not heard would see the record written."""
+    for opened in (open_store, upgrade_database, database_revisions):
+        with pytest.raises(InvalidInputError, match="no options") as caught:
+            await _opened(opened, f"{url}?{options}")
+        assert OPTIONS[options] in str(caught.value)
+        assert "hidden" not in str(caught.value)
+
+
+async def _opened(opening: Callable[[str], Any], url: str) -> None:
+    work = opening(url)
+    await (work.__aenter__() if opening is open_store else work)
+
+
+NAMES = ["till.db", "50%.db", "what?.db", "a b&c=d.db", "%41.db", "@home:8.db", "\udcff.db", "é.db"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_record_is_in_the_very_file_that_is_meant(tmp_path: Path, name: str) -> None:
+    url = sqlite_url(tmp_path / name)
+
+    for _ in ("a new one", "one that is there"):
+        async with open_store(url) as store:
+            await turn(store)
+
+    assert sqlite_file(url) == tmp_path / name
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".db"] == [name]
+    assert len(name) > len(name.encode(errors="ignore").decode()) or name in database_address(url)
+    assert (await database_revisions(url)).found == (await database_revisions(url)).known
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
+async def test_what_is_no_file_is_no_record(
+    url: str, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "record.db")
+
+    for opened in (open_store, upgrade_database, database_revisions):
+        with pytest.raises(StoreUnavailableError, match="is a directory or a device"):
+            await _opened(opened, url)
+    assert [path.name for path in tmp_path.iterdir()] == ["record.db"]
 
 
 async def test_file_of_another_program_stays_as_it_is(url: str, tmp_path: Path) -> None:

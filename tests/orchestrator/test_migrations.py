@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any  # what JSON holds
 
@@ -341,11 +342,11 @@ NEWER = re.compile(rf"at revision 9999, of a newer Workyard; this one knows {KNO
 async def test_newer_record_is_refused_by_both_revisions_and_left_alone(
     file: Path, postgres_url: str
 ) -> None:
-    database = sqlite3.connect(file)
-    database.execute("PRAGMA user_version = 9999")
-    database.close()
-    await upgrade_database(postgres_url)
     newer = "UPDATE alembic_version SET version_num = '9999'"
+    await upgrade_database(f"sqlite+aiosqlite:///{file}")
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(f"PRAGMA user_version = 9999; {newer}")
+    await upgrade_database(postgres_url)
     await within(postgres_url, lambda connection: connection.exec_driver_sql(newer))
 
     for url in (f"sqlite+aiosqlite:///{file}", postgres_url):
@@ -355,12 +356,43 @@ async def test_newer_record_is_refused_by_both_revisions_and_left_alone(
         assert (await database_revisions(url)).found == "9999"
 
 
-async def test_database_of_another_program_is_refused(postgres_url: str) -> None:
-    await upgrade_database(postgres_url)
-    other = "UPDATE alembic_version SET version_num = '1975ea83b712'"
-    await within(postgres_url, lambda connection: connection.exec_driver_sql(other))
+OTHERS = {
+    "a hash": "UPDATE alembic_version SET version_num = '1975ea83b712'",
+    "a hash of digits": "UPDATE alembic_version SET version_num = '197583712000'",
+    "no revision": "DELETE FROM alembic_version",
+    "none of our tables": "DROP TABLE tool_call",
+    "none of our tables, and older": """DROP TABLE tool_call;
+        UPDATE alembic_version SET version_num = '0001'; PRAGMA user_version = 1""",
+    "another number": "PRAGMA user_version = 1",
+    "no number": "PRAGMA user_version = 0",
+    "a number below": "PRAGMA user_version = -1",
+    "a number alone": "DROP TABLE alembic_version",
+    "a number above, alone": "DROP TABLE alembic_version; PRAGMA user_version = 7",
+}
 
-    assert "'1975ea83b712'" in await opening_says(postgres_url)
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+async def test_file_of_another_program_is_refused_and_left_alone(file: Path, change: str) -> None:
+    url = f"sqlite+aiosqlite:///{file}"
+    await upgrade_database(url)
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(change)
+        before = [*database.iterdump()]
+
+    assert "belongs to another program" in await opening_says(url)
+    for work in (upgrade_database, database_revisions):
+        with pytest.raises(StoreUnavailableError, match="belongs to another program"):
+            await work(url)
+    with closing(sqlite3.connect(file)) as database:
+        assert [*database.iterdump()] == before
+
+
+@pytest.mark.parametrize("change", [*OTHERS.values()][:4], ids=[*OTHERS][:4])
+async def test_database_of_another_program_is_refused(postgres_url: str, change: str) -> None:
+    await upgrade_database(postgres_url)
+    await within(postgres_url, lambda connection: connection.exec_driver_sql(change))
+
+    assert "belongs to another program" in await opening_says(postgres_url)
 
 
 async def test_older_programs_refuse_what_this_one_has_written(file: Path) -> None:
