@@ -53,4 +53,9 @@ def own_places(
 def as_globs(places: Iterable[Path], root: Path) -> tuple[str, ...]:
     """Return globs that name places under the root, each with all below it."""
     below = (path.relative_to(root).as_posix() for path in places)
-    return tuple("**" if path == "." else re.sub(r"[\[*?]", r"[\g<0>]", path) for path in below)
+    return tuple("**" if path == "." else _literal(path) for path in below)
+
+
+def _literal(path: str) -> str:
+    # A glob is text. What is none in a name is any one character: rather too much is denied.
+    return re.sub("[\ud800-\udfff]", "?", re.sub(r"[\[*?]", r"[\g<0>]", path))

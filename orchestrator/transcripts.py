@@ -16,7 +16,7 @@ import anyio.to_thread
 import orchestrator
 from mcp_server.ports import TranscriptCard
 from orchestrator.adapter import server_errors_raised
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import InvalidInputError, NotFoundError, StoreUnavailableError
 from orchestrator.session import Session
 from orchestrator.settings import Settings
 
@@ -41,16 +41,27 @@ class Record:
         self._sessions: Sessions | None = None
 
     async def sessions(self) -> "Sessions | None":
-        """Return the sessions on record; None as long as there is no record."""
+        """Return the sessions on record; None as long as there is no record.
+
+        Raises:
+            StoreUnavailableError: If it cannot be opened, for whatever reason.
+        """
         if self._settings.database_url is None and not self._is_there():
             return None
         async with self._opening:
             if self._sessions is None:
-                self._sessions = await self._tasks.start(self._hold)
+                try:
+                    self._sessions = await self._tasks.start(self._hold)
+                except InvalidInputError as error:  # of the operator, whom no client is
+                    raise StoreUnavailableError(str(error)) from error
             return self._sessions
 
     def _is_there(self) -> bool:
-        return (self._settings.data_dir / "workyard.db").exists()
+        file = self._settings.data_dir / "workyard.db"
+        try:
+            return file.exists()
+        except OSError as error:
+            raise StoreUnavailableError(f"The record cannot be opened: {error}.") from error
 
     async def _hold(self, *, task_status: "anyio.abc.TaskStatus[Sessions]") -> None:
         # The name loads the module: in a thread, so that other requests are answered meanwhile.

@@ -112,6 +112,25 @@ async def test_record_is_not_made_by_looking_for_transcripts(
     assert not list(workyard.home.rglob("*.db"))
 
 
+async def test_database_url_that_cannot_be_used_hides_no_agents(
+    workyard: Workyard, project: Path
+) -> None:
+    """Files and agents are there without a record; who wants a run is told what is wrong."""
+    server = served(workyard, project, WORKYARD_DATABASE_URL="sqlite:///~nobody-of-this-name/x.db")
+
+    async with Client(server) as client:
+        prompts = [each.name for each in (await client.list_prompts()).prompts]
+        resources = [str(each.uri) for each in (await client.list_resources()).resources]
+        agents = await client.call_tool("list_agents", {})
+        run = await client.call_tool("run_agent", {"agent": "repo_guide", "task": "What is this?"})
+
+    assert "repo_guide" in prompts
+    assert "workyard://agents/repo_guide" in resources
+    assert not agents.is_error
+    assert run.is_error
+    assert "The database URL cannot be used" in str(run.content)
+
+
 async def test_no_agent_library_is_loaded_for_the_listings(
     workyard: Workyard, project: Path, tmp_path: Path
 ) -> None:

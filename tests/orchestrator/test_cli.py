@@ -400,3 +400,16 @@ def test_command_that_runs_no_agent_does_not_load_what_runs_agents(
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
 
     assert not set(done.stderr.split()) & heavy
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite:///~nobody-of-this-name/x.db", "sqlite://"])
+def test_database_url_that_cannot_be_used_hides_no_agents_and_no_models(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("WORKYARD_DATABASE_URL", url)
+
+    assert "repo_guide" in workyard("agents", "list").stdout
+    assert workyard("agents", "validate").exit_code == 0
+    assert "offline" in workyard("models").stdout
+    assert workyard("sessions", "list").exit_code == 2
+    assert workyard("ask", "What?", "--model", "offline").exit_code == 2

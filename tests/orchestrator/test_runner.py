@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import unquote
 
 import anyio
 import pytest
@@ -246,6 +248,7 @@ async def test_text_beside_tool_calls_is_a_message_too(yard: Orchestrator) -> No
         ("WORKYARD_DATA_DIR", "{root}/st[a]te*"),
         ("WORKYARD_CONFIG_DIR", "{root}/state"),
         ("WORKYARD_DATABASE_URL", "sqlite+aiosqlite:///{root}/state.db"),
+        ("WORKYARD_DATABASE_URL", "sqlite+aiosqlite:///{root}/st%61te.db"),
     ],
 )
 async def test_record_inside_the_root_is_out_of_the_agents_reach(
@@ -253,7 +256,7 @@ async def test_record_inside_the_root_is_out_of_the_agents_reach(
 ) -> None:
     """An agent at work in a home directory must not read or forge its own record."""
     monkeypatch.setenv(variable, value.format(root=project))
-    ours = Path(value.format(root=project).removeprefix("sqlite+aiosqlite:///"))
+    ours = Path(unquote(value.format(root=project).removeprefix("sqlite+aiosqlite:///")))
     path = ours.name if ours.suffix else f"{ours.name}/workyard.db"
     read = ("read_file", json.dumps({"path": path}))
     listing = ("list_directory", '{"path": "."}')
@@ -265,6 +268,22 @@ async def test_record_inside_the_root_is_out_of_the_agents_reach(
     returned = {e.tool: e for e in events if isinstance(e, ToolReturned)}
     assert returned["read_file"].outcome == "failed"
     assert ours.name not in returned["list_directory"].content
+
+
+async def test_record_whose_name_is_no_text_is_out_of_reach_too(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKYARD_DATA_DIR", f"{project}/da\udcffta")
+    (project / "data").mkdir()
+    listing = ("list_directory", '{"path": "."}')
+
+    async with Orchestrator.open(project, connect=InProcessConnection) as yard:
+        result = await yard.run("repo_guide", "go", model=playing([listing], "ok"))
+        events = [recorded.event for recorded in await record_of(yard, result.session_id)]
+
+    (returned,) = [event for event in events if isinstance(event, ToolReturned)]
+    assert os.path.exists(project / "da\udcffta" / "workyard.db")
+    assert returned.content == ". · 4 entries\nREADME.md\t35\ndata/\ndocs/\nsrc/"
 
 
 async def test_agent_cannot_change_the_spec_that_limits_it(project: Path) -> None:

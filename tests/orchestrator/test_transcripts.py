@@ -57,6 +57,30 @@ async def test_of_a_long_session_the_end_is_told(
     assert f"workyard sessions export {session} --format markdown" in text
 
 
+BAD_URLS = [
+    "nonsense",
+    "sqlite://",
+    "sqlite:///~nobody-of-this-name/x.db",
+    "sqlite:///x.db?mode=ro",
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+async def test_record_of_a_url_that_cannot_be_used_hides_no_agents(
+    project: Path, tmp_path: Path, url: str
+) -> None:
+    settings = Settings(database_url=url)
+    async with anyio.create_task_group() as tasks:
+        told = RecordedTranscripts(Record(settings, tasks), project.resolve())
+        async with desk(tmp_path / "desk", offers=Offers(transcripts=told)) as at:
+            resources = (await at.client.list_resources()).resources
+            error = await refused(at.client.read_resource("workyard://sessions/any"))
+        tasks.cancel_scope.cancel()
+
+    assert "workyard://agents/editor" in [each.uri for each in resources]
+    assert "The database URL cannot be used" in error.message
+
+
 async def test_record_that_cannot_be_opened_says_so_and_is_tried_again(
     project: Path, tmp_path: Path
 ) -> None:
