@@ -37,14 +37,23 @@ which takes a quarter of an hour, or for ever.
 
 CLOSE_S = 5.0
 
+IDLE_S = 60.0
+"""How long a process may do nothing in the middle of a transaction before the server ends it.
+
+One that was stopped, or whose machine is gone, would hold its locks for ever. See decision 0022.
+"""
+
 MAX_COLLISIONS = 5
 """How often one transaction is tried when others keep getting in its way."""
 
 _COLLISIONS = frozenset({"40001", "40P01", "23505"})
 """Serialization failure; deadlock; a row that somebody else has made at this very moment."""
 
-_AWAY = ("08", "57P", "53300")
-"""Beginnings of codes: connection lost, server stopping or starting, no connection left."""
+_AWAY = ("08", "57P", "53300", "25P03")
+"""Beginnings of codes: connection lost, server stopping or starting, no connection left, idle."""
+
+_NAME = "workyard"
+_POOL_LOGGER = f"sqlalchemy.pool.impl.AsyncAdaptedQueuePool.{_NAME}"
 
 
 @dataclass
@@ -58,7 +67,14 @@ class PostgresDatabase:
     def __post_init__(self) -> None:
         # The wait for a connection is part of that for the transaction, which ends before.
         waiting = 2 * ANSWER_S
-        self.engine = create_async_engine(self.url, pool_pre_ping=True, pool_timeout=waiting)
+        self.engine = create_async_engine(
+            self.url,
+            pool_pre_ping=True,
+            pool_timeout=waiting,
+            pool_logging_name=_NAME,
+            connect_args={"server_settings": _server_settings()},
+        )
+        logging.getLogger(_POOL_LOGGER).addFilter(_in_one_line)
 
     async def close(self) -> None:
         """Close the connections; a server that says nothing to that is left to itself."""
@@ -104,7 +120,9 @@ class PostgresDatabase:
                 if time.monotonic() > away_until:
                     raise _away(error) from error
                 if tries == 1:
-                    _log.warning("A transaction is tried again for up to %g s: %s", RETRY_S, error)
+                    # Not the error itself: it tells the statement with all that was to be written.
+                    cause = _cause(error)
+                    _log.warning("A transaction is tried again for up to %g s: %s", RETRY_S, cause)
             else:
                 self._has_answered = True
                 return result
@@ -132,8 +150,29 @@ async def _answered(
     raise TimeoutError(f"it has not answered for {within_s:g} s")
 
 
+def _server_settings() -> dict[str, str]:
+    """Return what the server is to do about a connection of which nothing is heard any more."""
+    return {
+        "idle_in_transaction_session_timeout": f"{IDLE_S * 1000:.0f}",
+        "tcp_user_timeout": f"{ANSWER_S * 1000:.0f}",
+    }
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Let the pool say without a traceback what it could not do with a connection that is gone."""
+    if record.exc_info:
+        error = record.exc_info[1]
+        record.msg, record.args = "A connection could not be closed in order: %r", (error,)
+        record.exc_info = record.exc_text = None
+    return True
+
+
 def _away(error: DBAPIError | OSError) -> StoreUnavailableError:
-    cause = error.orig if isinstance(error, DBAPIError) else error
     return StoreUnavailableError(
-        f"The record cannot be reached: the database has been away for {RETRY_S:g} s ({cause})."
+        f"The record cannot be reached: the database has been away for {RETRY_S:g} s "
+        f"({_cause(error)})."
     )
+
+
+def _cause(error: DBAPIError | OSError) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.util import await_only
 
 from orchestrator.bootstrap import Orchestrator
@@ -232,6 +232,75 @@ async def test_network_that_drops_everything_is_an_error_and_not_a_wait_for_ever
                 pass
 
     assert messages == TURN
+
+
+async def test_connection_that_cannot_be_closed_is_told_in_one_line(
+    wire: tuple[Wire, str],
+    postgres_record_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A user sees what cannot be done, and no traceback beside it."""
+    monkeypatch.setattr("orchestrator.store.postgres.CLOSE_S", 0.1)
+    laid, directory = wire
+    async with open_store(f"{postgres_record_url.partition('?')[0]}?host={directory}") as store:
+        await store.sessions.latest()
+        laid.silent = True
+
+    assert "A connection could not be closed in order" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_transaction_that_is_tried_again_tells_nothing_that_it_writes(
+    store: Store, wire: tuple[Wire, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    wire[0].cut_next = "before"
+    await store.claim(RunDraft(**{**vars(DRAFT), "prompt": "a secret"}))
+
+    assert "A transaction is tried again" in caplog.text
+    assert "secret" not in caplog.text
+    assert "INSERT" not in caplog.text
+
+
+async def test_process_that_hangs_in_a_transaction_loses_its_locks_and_does_it_again(
+    postgres_record_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(postgres_record_url) as store:
+        session = await store.sessions.create("a", "/r")
+        monkeypatch.setattr("orchestrator.store.postgres.IDLE_S", 0.2)
+        async with open_store(postgres_record_url) as hanging:
+            tries: list[str] = []
+
+            def hang_once(tx: Transaction) -> None:
+                tx.connection.execute(update(SESSION).values(title=f"try {len(tries)}"))
+                tries.append("")
+                if len(tries) == 1:
+                    await_only(locks_are_free.wait())
+                    tx.connection.execute(select(SESSION.c.pk))
+
+            locks_are_free = anyio.Event()
+            with anyio.fail_after(30):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(hanging._write, hang_once)
+                    while not tries:
+                        await anyio.sleep(0.01)
+                    await store.sessions.rename(session.id, "mine")
+                    locks_are_free.set()
+
+        assert len(tries) == 2
+        assert (await store.sessions.get(session.id)).title == "try 1"
+
+
+async def test_server_is_told_when_to_give_a_connection_up(postgres_record_url: str) -> None:
+    """Beneath a Unix socket PostgreSQL makes no use of the second, and says what it was told."""
+    settings = ["idle_in_transaction_session_timeout", "tcp_user_timeout"]
+    told = text("SELECT reset_val, unit FROM pg_settings WHERE name = ANY(:names) ORDER BY name")
+    async with open_store(postgres_record_url) as store:
+        found = await store._write(
+            lambda tx: tx.connection.execute(told, {"names": settings}).all()
+        )
+
+    assert found == [("60000", "ms"), ("30000", "ms")]
 
 
 async def test_server_that_was_never_there_is_an_error_at_once(tmp_path: Path) -> None:
