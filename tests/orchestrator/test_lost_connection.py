@@ -252,14 +252,23 @@ async def test_connection_that_cannot_be_closed_is_told_in_one_line(
 
 
 async def test_transaction_that_is_tried_again_tells_nothing_that_it_writes(
-    store: Store, wire: tuple[Wire, str], caplog: pytest.LogCaptureFixture
+    postgres: Server, postgres_record_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wire[0].cut_next = "before"
-    await store.claim(RunDraft(**{**vars(DRAFT), "prompt": "a secret"}))
+    end_it = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state ~ 'in transaction'"
+    tries: list[str] = []
 
+    def interrupted_once(tx: Transaction) -> None:
+        tx.connection.execute(select(SESSION.c.pk))
+        tries.append(postgres.execute(end_it) if not tries else "")
+        tx.connection.execute(update(SESSION).values(title="a secret"))
+
+    async with open_store(postgres_record_url) as store:
+        await store._write(interrupted_once)
+
+    assert len(tries) == 2
     assert "A transaction is tried again" in caplog.text
     assert "secret" not in caplog.text
-    assert "INSERT" not in caplog.text
+    assert "UPDATE" not in caplog.text
 
 
 async def test_process_that_hangs_in_a_transaction_loses_its_locks_and_does_it_again(
