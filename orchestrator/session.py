@@ -49,6 +49,18 @@ def title_of(text: str) -> str:
     return " ".join(text.split())[:TITLE_CHARS]
 
 
+def titled(text: str) -> str:
+    """Return a title that a user has given, on one line.
+
+    Raises:
+        InvalidInputError: If it is empty or too long.
+    """
+    title = " ".join(text.split())
+    if not title or len(title) > MAX_NAME_CHARS:
+        raise InvalidInputError(f"A title has 1 to {MAX_NAME_CHARS} characters.")
+    return title
+
+
 class SessionStatus(StrEnum):
     """Whether something goes on in a session."""
 

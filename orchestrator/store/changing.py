@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.errors import ExternalIdTakenError, InvalidInputError
 from orchestrator.ids import new_id
-from orchestrator.session import MAX_NAME_CHARS, is_plain, named
+from orchestrator.session import is_plain, named, titled
 from orchestrator.state import State, Values, changed, plain_json, within_limits
 from orchestrator.store.finding import find_row, lock_row
 from orchestrator.store.tables import SESSION, SessionRow
@@ -77,7 +77,7 @@ def rename(session_id: str, owner: str | None, title: str, tx: Transaction) -> N
         InvalidInputError: If the title is empty or too long.
     """
     row = lock_row(tx.connection, session_id, owner)
-    tx.connection.execute(_changing(row).values(title=_title(title)))
+    tx.connection.execute(_changing(row).values(title=titled(title)))
 
 
 def state_of(db: Connection, session_id: str, owner: str | None) -> State:
@@ -117,13 +117,6 @@ def _changing(row: SessionRow) -> Update:
     return update(SESSION).where(SESSION.c.pk == row.pk)
 
 
-def _title(text: str) -> str:
-    title = " ".join(text.split())
-    if not title or len(title) > MAX_NAME_CHARS:
-        raise InvalidInputError(f"A title has 1 to {MAX_NAME_CHARS} characters.")
-    return title
-
-
 def _with_external_id(db: Connection, draft: SessionDraft) -> str | None:
     query = select(SESSION.c.id).where(
         SESSION.c.owner == draft.owner, SESSION.c.external_id == draft.external_id
@@ -142,7 +135,7 @@ def _made(db: Connection, draft: SessionDraft) -> str:
         external_id=draft.external_id,
         agent=draft.agent,
         root=draft.root,
-        title=draft.title and _title(draft.title),
+        title=draft.title and titled(draft.title),
         state=within_limits(plain_json(draft.state)),
         created_at=now,
         updated_at=now,

@@ -245,6 +245,9 @@ UNSOUND: list[tuple[Change, str]] = [
     (with_fields("session", id="../../x"), "Line 1 .*id"),
     (with_fields("session", root="\ud800"), "no database takes"),
     (with_fields("session", owner="alice"), "owner"),
+    (with_fields("session", root="../../etc"), "no absolute path"),
+    (with_fields("session", root=""), "no absolute path"),
+    (with_fields("session", last_message_seq=8), "to have 8 messages and has 9"),
     (with_fields("session", usage={"requests": "many"}), "Line 1 "),
     (with_fields("session", usage={"requests": float("nan")}), "Line 1 "),
     (with_fields("session", window_seq=2), "window_seq is 2"),
@@ -282,6 +285,7 @@ UNSOUND: list[tuple[Change, str]] = [
     (with_fields("call", outcome=None), "a result and no outcome"),
     (with_fields("call", call_id="x" * 201), "call_id"),
     (twice("call"), "comes twice"),
+    (without("event", -1), "it may be cut"),
     (without("event"), "event 1 is missing before event 2"),
     (with_fields("event", event={"type": "poem"}), "Line "),
     (with_fields("event", event={"type": "run_ended", "status": "done"}), "Line "),
@@ -308,6 +312,41 @@ async def test_unsound_file_gets_a_clear_error_and_nothing_is_written(store: Sto
 
     assert [await count(store, table) for table in (SESSION, MESSAGE)] == [0, 0]
     assert await imported(store.sessions, text) == session_id
+
+
+async def test_file_that_was_cut_is_refused_wherever_that_was(store: Store) -> None:
+    lines = (await exported(store.sessions, await rich_session(store))).splitlines(keepends=True)
+
+    for number in range(1, len(lines)):
+        for cut in (lines[:number], [*lines[: number - 1], lines[number - 1][:-2]]):
+            with pytest.raises(InvalidInputError, match="othing was written"):
+                await imported(store.sessions, "".join(cut))
+
+    assert await count(store, SESSION) == 1
+
+
+async def test_title_of_any_prompt_is_exported_and_imported(store: Store) -> None:
+    for prompt in ("\0" * 200, "\ud800" * 200, "\x1b[2J\u202e", "é\u2028" * 50):
+        text = await exported(store.sessions, await turn(store, prompt))
+
+        copy_id = await imported(store.sessions, text)
+
+        assert await exported(store.sessions, copy_id) != ""
+        dumped = json.dumps([{"kind": "request", "parts": [_prompt(prompt)]}])
+        of_messages = await store.sessions.import_messages(dumped, agent="a", root="/r")
+        assert (await store.sessions.get(copy_id)).title == of_messages.title
+
+
+def _prompt(content: str) -> dict[str, str]:
+    return {"part_kind": "user-prompt", "content": content}
+
+
+@pytest.mark.parametrize("title", ["x" * 201, " ", "\n"])
+async def test_title_for_messages_that_is_none_is_refused(store: Store, title: str) -> None:
+    with pytest.raises(InvalidInputError, match="A title has 1 to 200 characters"):
+        await store.sessions.import_messages(
+            '[{"kind": "response", "parts": []}]', agent="a", root="/r", title=title
+        )
 
 
 STRANGE: list[object] = [

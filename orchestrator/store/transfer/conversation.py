@@ -16,7 +16,7 @@ from orchestrator.errors import InvalidInputError
 from orchestrator.events import Event, RunEnded, RunStarted, Usage
 from orchestrator.ids import new_id
 from orchestrator.lifecycle import RunStatus
-from orchestrator.session import title_of
+from orchestrator.session import title_of, titled
 from orchestrator.store.changing import SessionDraft
 from orchestrator.store.facts import Place, told
 from orchestrator.store.messages import messages_of
@@ -54,7 +54,7 @@ def read_conversation(text: str, draft: SessionDraft) -> Arrival:
         external_id=draft.external_id,
         agent=draft.agent,
         root=draft.root,
-        title=draft.title or title_of(run.prompt),
+        title=titled(draft.title) if draft.title else plain(title_of(run.prompt)),
         state=draft.state,
         state_version=0,
         usage=added({}, used),

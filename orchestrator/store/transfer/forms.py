@@ -37,7 +37,7 @@ ARGUMENTS_CHARS = 300
 
 _OF_SESSION = (
     *("id", "external_id", "agent", "root", "title", "state", "state_version", "usage"),
-    *("window_seq", "created_at", "updated_at"),
+    *("window_seq", "last_message_seq", "last_event_seq", "created_at", "updated_at"),
 )
 _OF_RUN = (
     *("id", "status", "agent", "spec_sha256", "model", "prompt", "inputs", "output"),

@@ -12,6 +12,7 @@ other. Whose a session is, and which process held a run, is the record's and not
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, TypeVar  # Any: JSON that other adapters read
 
 from pydantic import (
@@ -25,7 +26,7 @@ from pydantic import (
 )
 
 from orchestrator.lifecycle import RunStatus
-from orchestrator.session import is_plain
+from orchestrator.session import MAX_NAME_CHARS, is_plain
 
 T = TypeVar("T")
 
@@ -43,6 +44,16 @@ def _finite(value: T) -> T:
     json.dumps(value, allow_nan=False)  # a column of JSON takes no NaN
     return value
 
+
+def _absolute(root: str) -> str:
+    # One that is not would be another directory for each who goes on in the session.
+    if not (PurePosixPath(root).is_absolute() or PureWindowsPath(root).is_absolute()):
+        raise ValueError("it is no absolute path")
+    return root
+
+
+_TITLE_CHARS = 6 * MAX_NAME_CHARS
+"""Each character may have become an escape, as `plain` makes one."""
 
 Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,36}$")]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")]
@@ -70,13 +81,17 @@ class SessionLine(_Line):
     id: Id
     external_id: _Name | None = None
     agent: _Agent
-    root: Annotated[_Plain, Field(min_length=1)]
-    title: Annotated[str, Field(max_length=200)]
+    root: Annotated[_Plain, AfterValidator(_absolute)]
+    title: Annotated[str, Field(max_length=_TITLE_CHARS)]
     state: _Object
     state_version: _Count
     usage: _Object
     window_seq: _Count
     """The compaction that begins what a model is given, or 0."""
+    last_message_seq: _Count | None = None
+    """How many messages and compactions follow: a file that was cut between two lines has fewer."""
+    last_event_seq: _Count | None = None
+    """How many events follow."""
     created_at: _Time
     updated_at: _Time
 

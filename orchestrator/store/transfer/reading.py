@@ -180,6 +180,8 @@ class _Reader:
             and isinstance(self.messages[window - 1][1], CompactionLine)
         ):
             raise _UnsoundError(f"its window_seq is {window}, which is no compaction")
+        self._check_whole("messages", self.session.last_message_seq, len(self.messages))
+        self._check_whole("events", self.session.last_event_seq, len(self.events))
         for run in self.runs.values():
             self._check_output(run)
         return Arrival(
@@ -189,6 +191,10 @@ class _Reader:
             list(self.calls.values()),
             self.events,
         )
+
+    def _check_whole(self, what: str, told: int | None, there: int) -> None:
+        if told is not None and told != there:
+            raise _UnsoundError(f"it is to have {told} {what} and has {there}; it may be cut")
 
     def _take_run(self, line: RunLine) -> None:
         if line.id in self.runs:
