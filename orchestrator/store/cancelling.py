@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.lifecycle import RunStatus, next_status
 from orchestrator.store.broken import interrupt
-from orchestrator.store.finding import lock_row
+from orchestrator.store.finding import askable, lock_row
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.tables import RUN, SESSION
 from orchestrator.store.writer import Transaction
@@ -30,7 +30,7 @@ def session_of(db: Connection, run_id: str, owner: str | None) -> str:
         NotFoundError: If there is no such run, or another owns it. No owner owns all.
         IllegalTransitionError: If it has ended.
     """
-    this = {"this": run_id if run_id.isascii() else ""}
+    this = {"this": askable(run_id)}
     found = db.execute(_SESSION, this).one_or_none()
     if found is None or owner not in (None, found.owner):
         raise NotFoundError("run", run_id)

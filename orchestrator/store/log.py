@@ -20,6 +20,9 @@ from orchestrator.store.messages import (
 )
 from orchestrator.store.tables import EVENT, MESSAGE, RUN, TOOL_CALL, RunRow, SessionRow
 
+_LAST = 2**31 - 1
+"""No row has a greater number, and no database takes each that a caller may ask for."""
+
 
 def load_events(
     db: Connection, session: SessionRow, *, after: int, limit: int
@@ -30,8 +33,9 @@ def load_events(
         HistoryUnreadableError: If one of them cannot be read; it names session and event.
     """
     columns = (EVENT.c.seq, EVENT.c.run_pk, EVENT.c.type, EVENT.c.body, EVENT.c.at)
-    of_session = (EVENT.c.session_pk == session.pk, EVENT.c.seq > after)
-    query = select(*columns).where(*of_session).order_by(EVENT.c.seq).limit(limit)
+    beyond = EVENT.c.seq > min(max(after, 0), _LAST)
+    of_session = (EVENT.c.session_pk == session.pk, beyond)
+    query = select(*columns).where(*of_session).order_by(EVENT.c.seq).limit(min(limit, _LAST))
     rows = (db.execute(query)).all()
     bodies = [_body(session.id, row.seq, row.body) for row in rows]
     runs = _runs(db, {row.run_pk for row in rows})

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store.finding import find_row
+from orchestrator.store.finding import askable, find_row
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import fill_outputs
 from orchestrator.store.tables import EVENT, RUN, SESSION, RunRow
@@ -32,7 +32,7 @@ def find_run(db: Connection, run_id: str, owner: str | None, liveness: Liveness)
         NotFoundError: If there is none of this id, or another owns it. No owner owns all.
         HistoryUnreadableError: If its answer cannot be read.
     """
-    this = {"this": run_id if run_id.isascii() and "\0" not in run_id else ""}
+    this = {"this": askable(run_id)}
     found = db.execute(_RUN, this).one_or_none()
     if found is None or owner not in (None, found.owner):
         raise NotFoundError("run", run_id)

@@ -9,7 +9,7 @@ import anyio
 from pydantic_ai.messages import ModelMessage
 from sqlalchemy import Connection, bindparam, select
 
-from orchestrator.errors import NotFoundError, SessionDamagedError
+from orchestrator.errors import InvalidInputError, NotFoundError, SessionDamagedError
 from orchestrator.events import RecordedEvent, RunEnded
 from orchestrator.lifecycle import FINAL, RunStatus
 from orchestrator.session import Filters, Page, Session, SessionStatus
@@ -18,7 +18,7 @@ from orchestrator.store.access import Access
 from orchestrator.store.approvals import Question, open_questions
 from orchestrator.store.arrivals import Arrivals
 from orchestrator.store.changing import state_of
-from orchestrator.store.finding import find_row, find_session, runs_of
+from orchestrator.store.finding import askable, find_row, find_session, runs_of
 from orchestrator.store.forks import Inherited, inherited
 from orchestrator.store.listing import Query, list_sessions
 from orchestrator.store.liveness import Liveness
@@ -195,6 +195,7 @@ class Reading:
 
         Raises:
             NotFoundError: If there is no such session.
+            InvalidInputError: If it has no such message.
             HistoryUnreadableError: If a message of it cannot be read.
         """
         return await self.look(session_id, partial(given_before, seq=seq))
@@ -202,12 +203,15 @@ class Reading:
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = PAGE
     ) -> Sequence[RecordedEvent]:
-        """Return the events whose number is above `after`, in ascending `seq`.
+        """Return the events whose number is above `after`, in ascending `seq`, up to `limit`.
 
         Raises:
             NotFoundError: If there is no such session.
+            InvalidInputError: If none are asked for.
             HistoryUnreadableError: If one of them cannot be read.
         """
+        if limit < 1:
+            raise InvalidInputError(f"At least one event has to be asked for, not {limit}.")
         return await self.look(session_id, partial(load_events, after=after, limit=limit))
 
     async def all_events(self, session_id: str) -> AsyncIterator[RecordedEvent]:
@@ -312,7 +316,7 @@ class Reading:
 
     async def _goes_on(self, session_id: str, run_id: str) -> bool:
         def look(db: Connection, session: SessionRow) -> bool:
-            this = {"run": run_id if run_id.isascii() else "", "session": session.pk}
+            this = {"run": askable(run_id), "session": session.pk}
             run = db.execute(_RUN, this).one_or_none()
             if run is None:
                 raise NotFoundError("run", run_id)

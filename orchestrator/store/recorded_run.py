@@ -18,9 +18,15 @@ from pydantic_ai.messages import (
 )
 from sqlalchemy import Connection, bindparam, func, select
 
-from orchestrator.errors import ConflictError, HistoryUnreadableError, NotFoundError
+from orchestrator.errors import (
+    ConflictError,
+    HistoryUnreadableError,
+    InvalidInputError,
+    NotFoundError,
+)
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.compaction import load_window, window_at
+from orchestrator.store.finding import askable
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.messages import (
     COMPACTION,
@@ -73,7 +79,7 @@ def recorded_run(db: Connection, run_id: str, owner: str | None, liveness: Liven
         HistoryUnreadableError: If a message of it cannot be read.
     """
     # An id is ASCII; what is not may be text that no database takes.
-    run = db.execute(_RUN, {"this": run_id if run_id.isascii() else ""}).one_or_none()
+    run = db.execute(_RUN, {"this": askable(run_id)}).one_or_none()
     if run is None or owner not in (None, run.owner):
         raise NotFoundError("run", run_id)
     if run.status == RunStatus.RUNNING and liveness.living(db, [run.pk]):
@@ -97,9 +103,15 @@ def given_before(db: Connection, session: SessionRow, *, seq: int) -> list[Model
     """Return what the model was given that answered with message `seq`, fit for any provider.
 
     Raises:
+        InvalidInputError: If there is no such message.
         HistoryUnreadableError: If a message of it cannot be read.
     """
     assert session.pk is not None, "it was read"
+    last = session.last_message_seq
+    if not 1 <= seq <= last + 1:
+        raise InvalidInputError(
+            f"Session {session.id!r} has no message {seq}; its last one is {last}."
+        )
     window_seq = window_at(db, session.pk, seq - 1)
     window = load_window(db, session.id, session.pk, upto=seq - 1, window_seq=window_seq)
     return repair_messages(without_superseded(window.messages))

@@ -17,6 +17,7 @@ from orchestrator.store.broken import interrupt
 from orchestrator.store.claimed import RunDraft
 from orchestrator.store.compaction import ModelWindow
 from orchestrator.store.facts import Said
+from orchestrator.store.finding import askable
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.pasts import Pasts
 from orchestrator.store.prepared import Prepared
@@ -214,7 +215,7 @@ def free_session(
 
 def _locked(db: Connection, session_id: str) -> FreeSession:
     # An id is ASCII; what is not may be text that no database takes.
-    this = {"this": session_id if session_id.isascii() else ""}
+    this = {"this": askable(session_id)}
     found = _FOR_CLAIM.rows(db, this)
     if not found:
         raise NotFoundError("session", session_id)

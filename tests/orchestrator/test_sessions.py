@@ -125,6 +125,16 @@ async def test_session_whose_process_is_dead_is_not_running(store: Store, url: s
 
 
 SEARCHES: dict[str, list[int]] = {
+    ".*": [],
+    "[a-z]": [],
+    "^What": [],
+    "\\": [1],
+    "\\\\": [],
+    "\\d": [],
+    "\x1b[2J": [],
+    "'": [],
+    "*": [],
+    "?": [0],
     "till": [0],
     "TILL": [0],
     "ill": [0],
