@@ -21,12 +21,15 @@ from orchestrator.events import (
 )
 
 _CONTROLS = (code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t")
-_TURNS = (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_TURNS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """These turn the direction in which a line reads, and so what it seems to say."""
+
+_ENDS = (0x2028, 0x2029)
+"""These end a line, where somebody takes them for what they are."""
 
 _ESCAPES = {
     **{code: f"\\x{code:02x}" for code in _CONTROLS},
-    **{code: f"\\u{code:04x}" for code in _TURNS},
+    **{code: f"\\u{code:04x}" for code in (*_TURNS, *_ENDS)},
 }
 
 
@@ -37,6 +40,15 @@ def printable(text: str) -> str:
     \x1b[2J cleared
     """
     return text.translate(_ESCAPES).encode(errors="backslashreplace").decode()
+
+
+def in_line(text: str) -> str:
+    r"""Return the text whole, on one line: a name cannot pretend to be more than one.
+
+    >>> print(in_line("a\n9  forged"))
+    a\n9  forged
+    """
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def one_line(text: str, limit: int = 100) -> str:
@@ -65,13 +77,13 @@ def told(event: Event) -> str | None:
     """Return an event as a line, or None if it is not one that somebody follows."""
     match event:
         case RunStarted():
-            return f"{event.agent} with {event.model}"
+            return f"{one_line(event.agent)} with {one_line(event.model, 200)}"
         case RunResumed():
-            return f"attempt {event.attempt} with {event.model}"
+            return f"attempt {event.attempt} with {one_line(event.model, 200)}"
         case UserMessage():
             return f"> {one_line(event.content)}"
         case ToolCalled():
-            return f"● {event.tool} {_arguments(event.arguments)}"
+            return f"● {one_line(event.tool)} {_arguments(event.arguments)}"
         case ToolReturned():
             failed = event.outcome != "success"
             first = one_line(event.content.partition("\n")[0] if not failed else event.content)
@@ -90,9 +102,9 @@ def _told_of_others(event: Event) -> str | None:
     """Return as a line what agents and people beside the run have to do with it."""
     match event:
         case AgentAsked():
-            return f"  ⇢ {event.agent}, session {event.session_id}"
+            return f"  ⇢ {one_line(event.agent)}, session {one_line(event.session_id)}"
         case ApprovalRequested():
-            return f"? {event.tool} needs a yes: {_arguments(event.arguments)}"
+            return f"? {one_line(event.tool)} needs a yes: {_arguments(event.arguments)}"
         case ApprovalDecided():
             said = "yes" if event.is_approved else "no"
             reason = f": {one_line(event.reason)}" if event.reason else ""
@@ -122,7 +134,8 @@ def as_text(output: JsonValue) -> str:
 
 def _arguments(arguments: dict[str, JsonValue]) -> str:
     shown = (
-        f"{name}={one_line(json.dumps(v, ensure_ascii=False), 60)}" for name, v in arguments.items()
+        f"{one_line(name, 60)}={one_line(json.dumps(value, ensure_ascii=False), 60)}"
+        for name, value in arguments.items()
     )
     return " ".join(shown)
 

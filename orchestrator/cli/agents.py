@@ -9,12 +9,12 @@ import orchestrator
 from orchestrator.catalogue import Catalogue, load_agent_file, open_catalogue
 from orchestrator.cli.exits import reported
 from orchestrator.cli.run import SpecsOption
-from orchestrator.cli.terminal import print_table
+from orchestrator.cli.terminal import print_table, write
 from orchestrator.errors import SpecError
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec
 from orchestrator.teams.members import check_team
-from orchestrator.words import printable
+from orchestrator.words import in_line, printable
 
 app = typer.Typer(help="The agents there are.", no_args_is_help=True)
 
@@ -33,8 +33,8 @@ def show(name: str, specs: SpecsOption = None) -> None:
     """Print an agent's spec file."""
     with reported():
         spec = open_catalogue(load_settings(), specs).get(name)
-        typer.echo(f"# {spec.file}\n# sha256 {spec.sha256}")
-        typer.echo(printable(spec.file.read_text(encoding="utf-8")), nl=False)
+        write(f"# {in_line(str(spec.file))}\n# sha256 {spec.sha256}\n")
+        write(spec.file.read_text(encoding="utf-8"))
 
 
 @app.command()
@@ -57,7 +57,7 @@ def validate(
                 faults += 1
                 typer.echo(printable(str(error)), err=True)
             else:
-                typer.echo(f"{spec.file}: ok")
+                write(f"{in_line(str(spec.file))}: ok\n")
         if faults:
             raise typer.Exit(2)
 

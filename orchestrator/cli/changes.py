@@ -17,7 +17,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.history.recorded import ChangedPath, RecordedCall, Undo, What, Which
 from orchestrator.roots import resolve_root
 from orchestrator.settings import load_settings
-from orchestrator.words import one_line
+from orchestrator.words import in_line, one_line
 
 ResultT = TypeVar("ResultT")
 
@@ -134,7 +134,7 @@ def _lines(calls: Sequence[RecordedCall]) -> Iterator[str]:
 
 
 def _cells(call: RecordedCall) -> tuple[str, str, str]:
-    return str(call.number), one_line(call.actor, 40), call.tool
+    return str(call.number), one_line(call.actor, 40), in_line(call.tool)
 
 
 def _standing(call: RecordedCall) -> str:
@@ -161,7 +161,8 @@ def _is_made_for_another(path: ChangedPath, paths: Iterable[ChangedPath]) -> boo
 
 
 def _effect(path: ChangedPath) -> str:
-    return f"{path.path} → {path.moved_to}" if path.moved_to else f"{path.path} {path.what}"
+    name = in_line(path.path)
+    return f"{name} → {in_line(path.moved_to)}" if path.moved_to else f"{name} {path.what}"
 
 
 def _local(moment: datetime) -> str:
@@ -175,10 +176,11 @@ def _told(undo: Undo) -> Iterable[str]:
     """Yield an undo line by line: the calls, what became of their paths, how to take it back."""
     verb = "would be undone" if undo.number is None else "is undone"
     for call in undo.calls:
-        yield f"{call.number} {verb}: {call.tool} by {call.actor}, {_local(call.at)}"
+        _, actor, tool = _cells(call)
+        yield f"{call.number} {verb}: {tool} by {actor}, {_local(call.at)}"
     for path in undo.paths:
-        back = f"is {path.moved_to} again" if path.moved_to else _BACK[path.what]
-        yield f"  {path.path} {back}"
+        back = f"is {in_line(path.moved_to)} again" if path.moved_to else _BACK[path.what]
+        yield f"  {in_line(path.path)} {back}"
     if not undo.paths:
         yield "  everything is as before already"
     if undo.number is not None:

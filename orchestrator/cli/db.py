@@ -7,7 +7,6 @@ import orchestrator
 from orchestrator.cli.exits import reported
 from orchestrator.cli.terminal import stdout
 from orchestrator.settings import load_settings
-from orchestrator.words import printable
 
 app = typer.Typer(help="The database that holds the record.", no_args_is_help=True)
 
@@ -46,4 +45,4 @@ def upgrade() -> None:
 
 
 def _print(line: str) -> None:
-    stdout.print(printable(line), markup=False, soft_wrap=True)
+    stdout.print(line, soft_wrap=True)

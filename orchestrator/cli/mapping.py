@@ -101,7 +101,7 @@ async def _map(order: _Order) -> None:
                     shown.advance(bar)
     failed = f", {order.failed} without an answer" if order.failed else ""
     before = f", {known} answered before" if known else ""
-    stderr.print(f"{len(order.tasks)} tasks{before}{failed}.", markup=False)
+    stderr.print(f"{len(order.tasks)} tasks{before}{failed}.")
 
 
 def _told(result: "orchestrator.TaskResult") -> dict[str, Any]:

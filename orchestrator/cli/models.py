@@ -2,10 +2,8 @@
 
 import os
 
-import typer
-
 from orchestrator.cli.exits import reported
-from orchestrator.cli.terminal import print_table
+from orchestrator.cli.terminal import print_table, write
 from orchestrator.errors import ModelNotConfiguredError
 from orchestrator.models import OFFLINE, PROVIDERS, Provider, choose_model
 from orchestrator.settings import Settings, load_settings
@@ -18,7 +16,7 @@ def models() -> None:
         rows = [(provider.title, _now(provider), provider.example) for provider in PROVIDERS]
         rows.append(("Offline", "can be used; it searches, and is no language model", OFFLINE))
         print_table(("provider", "now", "example"), rows)
-        typer.echo(default)
+        write(f"{default}\n")
 
 
 def _now(provider: Provider) -> str:

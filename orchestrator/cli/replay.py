@@ -1,6 +1,7 @@
 """`workyard replay`: a recorded run once more, with its recorded answers or another model's."""
 
 import json
+import shlex
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,8 +70,10 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     if model is None:
         _carry_out(_replay, _show_replay, order, found, as_json=as_json)
         if in_place:
-            undo = f"workyard undo --run {found[0].replay_id} --root {found[0].root}"
-            stderr.print(f"What it has changed is taken back with '{undo}'.", markup=False)
+            undo = shlex.join(
+                ("workyard", "undo", "--run", found[0].replay_id, "--root", str(found[0].root))
+            )
+            stderr.print(f"What it has changed is taken back with '{undo}'.")
         raise typer.Exit(DIFFERS if found[0].differs else 0)
     _carry_out(_compare, _show_comparison, order, found, as_json=as_json)
     if all(point.other is None for point in found[0].points):
@@ -116,7 +119,7 @@ async def _compare(order: _Order, found: list["Comparison"]) -> None:
     root = order.root or await _root_of(order.run_id)
     async with orchestrator.Orchestrator.open(root, specs=order.specs) as yard:
         points = len((await yard.sessions.recorded_run(order.run_id)).steps)
-        stderr.print(f"This asks {order.model} {points} times.", markup=False)
+        stderr.print(f"This asks {order.model} {points} times.")
         found.append(await yard.compare(order.run_id, order.model))
 
 
@@ -127,7 +130,7 @@ async def _root_of(run_id: str) -> str:
 
 def _show_replay(found: "Replay") -> None:
     if found.spec_changed:
-        stderr.print(f"The spec of {found.agent} has changed since.", markup=False)
+        stderr.print(f"The spec of {found.agent} has changed since.")
     for call in found.calls:
         for line in _lines(call):
             write(f"{line}\n")
@@ -152,7 +155,6 @@ def _show_comparison(found: "Comparison") -> None:
     if found.spec_changed:
         stderr.print(
             f"The spec of {found.agent} has changed since: {found.other_model} got today's.",
-            markup=False,
         )
     columns = ("", found.recorded_model, found.other_model, "calls")
     print_table(columns, (_row(point) for point in found.points))
@@ -160,7 +162,7 @@ def _show_comparison(found: "Comparison") -> None:
         (found.recorded_model, found.recorded_usage),
         (found.other_model, found.other_usage),
     ):
-        stderr.print(f"{model}: {in_words(usage)}", markup=False)
+        stderr.print(f"{model}: {in_words(usage)}")
 
 
 def _row(point: "Point") -> tuple[str, str, str, str]:

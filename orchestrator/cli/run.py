@@ -120,7 +120,7 @@ def _any_model() -> str:
             raise
         stderr.print("No key is set: this is the offline model, which is no language model.")
         return OFFLINE
-    stderr.print(f"This will use {choice.name}: {choice.reason}.", markup=False)
+    stderr.print(f"This will use {choice.name}: {choice.reason}.")
     return choice.name
 
 
@@ -147,11 +147,11 @@ async def _start(yard: "orchestrator.Orchestrator", *, order: _Order) -> "orches
         wait_s=order.wait_s,
     )
     if session_id not in (None, handle.claimed.session_id):
-        stderr.print(f"Session {session_id} is busy: this is a fork of it.", markup=False)
+        stderr.print(f"Session {session_id} is busy: this is a fork of it.")
     return handle
 
 
 async def _say_who_holds(yard: "orchestrator.Orchestrator", session_id: str) -> None:
     holder = await yard.sessions.holder(session_id)
     if holder is not None:
-        stderr.print(f"The session is busy with run {holder}: waiting.", markup=False)
+        stderr.print(f"The session is busy with run {holder}: waiting.")

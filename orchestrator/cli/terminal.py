@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO  # Any: what a console prints, and how
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.words import printable
+from orchestrator.words import in_line, printable
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -17,8 +17,17 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False, width=None if is_terminal(sys.stdout) else 160)
+class Screen(Console):
+    """A console that takes text for what it says: never for markup, an emoji's name or an order."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print text, control characters shown, or what was made for a console."""
+        shown = (Text(printable(each)) if isinstance(each, str) else each for each in objects)
+        super().print(*shown, **options)
+
+
+stderr = Screen(stderr=True, highlight=False, soft_wrap=True)
+stdout = Screen(highlight=False, width=None if is_terminal(sys.stdout) else 160)
 
 
 def write(text: str) -> None:
@@ -32,7 +41,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         # The first column names the thing: it must be whole to be copied.
-        table.add_column(column, overflow="fold", no_wrap=number == 0)
+        table.add_column(Text(in_line(column)), overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     stdout.print(table)

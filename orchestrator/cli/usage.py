@@ -19,7 +19,7 @@ from orchestrator.cli.terminal import stdout
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
 from orchestrator.settings import load_settings
 from orchestrator.totals import By, Total, UsageFilters, sum_of
-from orchestrator.words import printable
+from orchestrator.words import in_line
 
 MIN_BAR = 8
 """Columns of a terminal that bars need; where fewer are left, there are none."""
@@ -127,7 +127,6 @@ def _show(by: By, totals: Sequence[Total], everything: Total) -> None:
         stdout.print(
             f"\nNo price is known for {everything.unpriced_runs:,} of {everything.runs:,} runs; "
             "what they cost is in no figure here.",
-            markup=False,
         )
 
 
@@ -140,7 +139,7 @@ def _cells(total: Total) -> tuple[str, ...]:
         total.cache_read_tokens,
         total.output_tokens,
     )
-    return (printable(total.of), *(f"{number:,}" for number in numbers), _cost(total))
+    return (in_line(total.of), *(f"{number:,}" for number in numbers), _cost(total))
 
 
 def _cost(total: Total) -> str:

@@ -11,7 +11,6 @@ from orchestrator.cli.sessions.opened import SessionArgument, opened_sessions
 from orchestrator.cli.terminal import stderr, stdout, write
 from orchestrator.errors import HistoryUnreadableError
 from orchestrator.events import AgentMessage
-from orchestrator.words import printable
 
 if TYPE_CHECKING:
     from orchestrator.store.sessions import Sessions
@@ -39,7 +38,7 @@ async def _fork(session_id: str, at: int | None, title: str | None) -> None:
     async with opened_sessions() as sessions:
         session = await sessions.fork(session_id, at=at, title=title)
     write(f"{session.id}\n")
-    stderr.print(_shared(session.origin_seq or 0, session_id), markup=False)
+    stderr.print(_shared(session.origin_seq or 0, session_id))
 
 
 async def show_past(sessions: "Sessions", session_id: str) -> None:
@@ -47,17 +46,17 @@ async def show_past(sessions: "Sessions", session_id: str) -> None:
     try:
         past = await sessions.inherited(session_id)
     except HistoryUnreadableError as error:
-        stdout.print(printable(str(error)), markup=False)
+        stdout.print(str(error))
         return
     if past is None:
         return
-    stdout.print(_shared(past.upto, past.session_id), markup=False)
+    stdout.print(_shared(past.upto, past.session_id))
     for number, event in past.events:
         line = describe(event)
         if line is not None:
-            stdout.print(f"[{number}]", line, markup=False)
+            stdout.print(f"[{number}]", line)
         if isinstance(event, AgentMessage):
-            stdout.print(f"[{number}]", printable(event.content), markup=False)
+            stdout.print(f"[{number}]", event.content)
 
 
 def _shared(upto: int, origin_id: str | None) -> str:

@@ -115,9 +115,9 @@ def _print(page: Page) -> None:
         print_table(("session", "agent", "active", "title"), rows)
     for damaged in page.damaged:
         line = f"Session {damaged.id} is damaged and not shown: {damaged.problem}."
-        stderr.print(one_line(line, 300), markup=False)
+        stderr.print(one_line(line, 300))
     if page.cursor is not None:
-        stderr.print(f"There are more: --cursor {page.cursor}", markup=False)
+        stderr.print(f"There are more: --cursor {page.cursor}")
 
 
 def _active(session: Session) -> str:

@@ -19,7 +19,7 @@ from orchestrator.events import (
     TextDelta,
     ThinkingDelta,
 )
-from orchestrator.words import as_text, printable
+from orchestrator.words import as_text, in_line
 
 
 def show(session_id: SessionArgument) -> None:
@@ -51,7 +51,7 @@ def follow(
 async def _show(session_id: str) -> None:
     async with opened_sessions() as sessions:
         session = await sessions.get(session_id)
-        stdout.print(f"session {session.id}\nroot {printable(session.root)}", markup=False)
+        stdout.print(f"session {session.id}\nroot {in_line(session.root)}")
         await show_past(sessions, session.id)
         first = {run.id: run.first_message_seq for run in await sessions.runs(session_id)}
         async for recorded in sessions.all_events(session_id):
@@ -65,7 +65,7 @@ async def _show(session_id: str) -> None:
             if line is not None:
                 stdout.print(line)
             if isinstance(event, AgentMessage):
-                stdout.print(printable(event.content), markup=False)
+                stdout.print(event.content)
             if isinstance(event, RunEnded):
                 _show_end(event)
 
@@ -96,7 +96,7 @@ def _as_json(recorded: RecordedEvent) -> dict[str, object]:
 
 def _show_end(event: RunEnded) -> None:
     if event.error_text:
-        stdout.print(printable(event.error_text), markup=False)
+        stdout.print(event.error_text)
     if event.output is not None and not isinstance(event.output, str):
         # Text has been shown as the agent's message; a structured answer is none.
-        stdout.print(printable(as_text(event.output)), markup=False)
+        stdout.print(as_text(event.output))
