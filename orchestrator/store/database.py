@@ -163,7 +163,10 @@ async def _sqlite(url: str) -> AsyncGenerator[_Connected]:
     try:
         written = SqliteFile(file)
     except OSError as error:
-        raise StoreUnavailableError(f"The record cannot be made: {error}.") from error
+        raise StoreUnavailableError(
+            f"The record cannot be opened: {error}. Put that right, or name another place with "
+            "WORKYARD_DATA_DIR or WORKYARD_DATABASE_URL."
+        ) from error
     reading = reading_engine(file)
     liveness = LockedFiles(file.with_name(file.name + "-holders"))
     try:

@@ -146,6 +146,14 @@ def make_private(file: Path) -> None:
         raise OSError(f"{str(file)!r} is a directory or a device, and no file")
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.touch(mode=0o600)
+    if not _may(file, os.R_OK):
+        raise OSError(f"{str(file)!r} may not be read")
+    if not _may(file.parent, os.W_OK | os.X_OK):
+        raise OSError(f"{str(file.parent)!r} may not be written to, where its log has to be")
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _configure(engine: Engine, pragmas: tuple[str, ...]) -> None:

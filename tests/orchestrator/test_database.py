@@ -169,7 +169,7 @@ async def test_file_that_is_no_database_is_reported(url: str, tmp_path: Path) ->
 async def test_place_where_no_file_can_be_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(StoreUnavailableError, match="cannot be made"):
+    with pytest.raises(StoreUnavailableError, match="name another place with"):
         async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'file' / 'record.db'}"):
             pass
 
