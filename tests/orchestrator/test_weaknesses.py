@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from pydantic_ai.messages import ModelMessage, ModelRequest, TextPart
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ThinkingPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from sqlalchemy import PickleType, select
 
@@ -21,7 +21,7 @@ import orchestrator
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.connections import InProcessConnection
 from orchestrator.errors import NotFoundError
-from orchestrator.events import ToolCalled
+from orchestrator.events import AgentMessage, ThinkingDelta, ToolCalled
 from orchestrator.settings import Settings
 from orchestrator.store import additions, ending, runs
 from orchestrator.store.claimed import Additions
@@ -29,6 +29,7 @@ from orchestrator.store.store import Store, open_store
 from orchestrator.store.tables import TOOL_CALL, Table
 from orchestrator.store.writer import Transaction
 from orchestrator.totals import By
+from orchestrator.words import told
 from tests.orchestrator.played import READ, playing, record_of
 from tests.orchestrator.turns import begin, turn, turn_with_calls
 
@@ -100,6 +101,30 @@ SHOWN_ELSEWHERE = {
     "a run whose process died holds its session for ever, or for as long as a clock says": (
         "test_liveness.test_clock_that_is_set_takes_no_run_for_dead_and_keeps_none_alive",
         "test_liveness.test_killed_process_loses_its_run_at_once",
+    ),
+    "one damaged row takes the others with it, and cannot be got rid of": (
+        "test_damage.test_damaged_session_hides_no_other_and_is_named",
+        "test_damage.test_whatever_of_a_session_is_damaged_it_can_be_deleted",
+        "test_usage.test_damaged_run_is_named_and_all_others_are_counted",
+    ),
+    "a time loses its zone or its microseconds on the way": (
+        "test_usage.test_day_is_that_of_utc_to_the_microsecond",
+        "test_usage.test_time_without_a_zone_is_refused",
+        "test_transfer.test_export_that_is_imported_and_exported_again_is_the_same",
+    ),
+    "runs have no limit that holds": (
+        "test_endings.test_budget_that_is_used_up_is_a_limit_error_and_on_record",
+    ),
+    "logs and errors tell what was to be written": (
+        "test_lost_connection.test_transaction_that_is_tried_again_tells_nothing_that_it_writes",
+        "test_database.test_no_part_of_a_url_that_cannot_be_used_is_told",
+    ),
+    "a process that hangs holds what it has locked for ever": (
+        "test_lost_connection."
+        "test_process_that_hangs_in_a_transaction_loses_its_locks_and_does_it_again",
+    ),
+    "what is on record steers the terminal of whoever looks at it": (
+        "test_terminal.test_no_command_lets_a_record_steer_the_terminal",
     ),
     "a database that is restarted ends all runs, and a repeated write is there twice": (
         "test_lost_connection.test_run_goes_on_when_postgres_is_restarted_under_it",
@@ -274,6 +299,25 @@ async def test_what_is_looked_for_is_never_a_query(store: Store, text: str) -> N
         await begin(store, "go", text)
 
     assert [session.id for session in await store.sessions.latest()] == [session_id]
+
+
+async def test_what_a_model_has_thought_is_shown_to_no_reader(store: Store) -> None:
+    """Others print their messages as they are, thoughts and signatures included."""
+    run = await begin(store, "What is a till?")
+    thought = ThinkingPart("I had better not say this", signature="signed")
+    answer = ModelResponse(parts=[thought, TextPart("It adds.")])
+    events = (ThinkingDelta(content=thought.content), AgentMessage(content="It adds."))
+    await store.record(run, Additions(messages=[answer], events=events))
+
+    pieces = [piece async for piece in store.sessions.export(run.session_id, "markdown")]
+    found = [told(each.event) async for each in store.sessions.all_events(run.session_id)]
+
+    assert "It adds." in "".join(pieces)
+    for text in (*pieces, *filter(None, found)):
+        assert "better not" not in text
+        assert "signed" not in text
+    assert (await store.sessions.list(search="better")).sessions == ()
+    assert thought in (await store.sessions.messages(run.session_id))[0].parts
 
 
 def test_nothing_on_record_is_an_object_of_a_program() -> None:
