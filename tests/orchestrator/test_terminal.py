@@ -20,7 +20,10 @@ from pydantic_ai.messages import (
 
 from orchestrator.cli.terminal import Screen, print_table
 from orchestrator.events import (
+    AgentAsked,
     AgentMessage,
+    ApprovalDecided,
+    ApprovalRequested,
     Event,
     FileChanged,
     HistoryCompacted,
@@ -54,6 +57,9 @@ EVENTS: list[Event] = [
     ToolReturned(call_id=HOSTILE, tool=HOSTILE, outcome="success", content=HOSTILE),
     ToolReturned(call_id=HOSTILE, tool=HOSTILE, outcome="failed", content=HOSTILE),
     FileChanged(call_id="c", path=HOSTILE, kind="moved", moved_from=HOSTILE, added=1, removed=1),
+    AgentAsked(call_id="c", agent=HOSTILE, session_id=HOSTILE, run_id=HOSTILE),
+    ApprovalRequested(call_id="c", tool=HOSTILE, arguments={HOSTILE: HOSTILE}, preview=HOSTILE),
+    ApprovalDecided(call_id="c", is_approved=False, by=HOSTILE, reason=HOSTILE),
     HistoryCompacted(upto=1, kept=0, message=2, reason="near_limit"),
     RunEnded(status=RunStatus.FAILED, error_code=HOSTILE, error_text=HOSTILE),
 ]
@@ -67,7 +73,7 @@ def test_every_event_is_told_on_one_line_that_steers_nothing() -> None:
     lines = [line for line in map(told, EVENTS) if line is not None]
 
     assert {type(event) for event in EVENTS} == {*get_args(get_args(Event)[0])}
-    assert len(lines) == 9
+    assert len(lines) == 12
     for line in lines:
         assert "\n" not in line
         assert not steering(line)
@@ -146,6 +152,7 @@ COMMANDS: list[Sequence[str]] = [
     ("agents", "show", HOSTILE),
     ("agents", "validate", f"{HOSTILE}.yaml"),
     ("changes", "--session", HOSTILE),
+    ("approvals", "list"),
 ]
 
 
