@@ -51,7 +51,7 @@ def explain(error: BaseException, model: str) -> OrchestratorError | None:
 
 
 def _explained(error: BaseException, model: str) -> OrchestratorError | None:
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, OrchestratorError):
             return cause
         for kind, build in _TABLE.items():
@@ -71,14 +71,14 @@ def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     return text
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, what is in it if it is a group, and what it was raised from."""
     yield error
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _causes(inner)
+            yield from causes(inner)
     elif error.__cause__ is not None:
-        yield from _causes(error.__cause__)
+        yield from causes(error.__cause__)
 
 
 def _budget(error: BudgetExceededError, model: str) -> OrchestratorError:

@@ -30,9 +30,10 @@ from orchestrator.errors import (
     RunCancelledError,
     RunCrashedError,
     StoreUnavailableError,
+    WorkspaceUnavailableError,
 )
 from orchestrator.events import RecordedEvent, RunEnded, Usage
-from orchestrator.failures import explain
+from orchestrator.failures import causes, explain
 from orchestrator.ids import attempt_id
 from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
@@ -315,7 +316,7 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
         async with AsyncExitStack() as stack:
             with handle.connecting:
                 # Leaving it closes the model's connections and the workspace's server.
-                await stack.enter_async_context(request.agent)
+                await _connected(stack, request.agent)
             if handle.connecting.cancelled_caught:
                 return _cancelled()
             result = await request.agent.run(
@@ -345,6 +346,18 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
         )
         return _Outcome(RunStatus.FAILED, error=ModelUnavailableError(f"{text} Try again."))
     return _Outcome(RunStatus.SUCCEEDED, output=_as_json(result.output))
+
+
+async def _connected(stack: AsyncExitStack, agent: WorkyardAgent) -> None:
+    try:
+        await stack.enter_async_context(agent)
+    except Exception as error:  # whatever the client makes of it, the system has said why
+        fault = next((cause for cause in causes(error) if isinstance(cause, OSError)), None)
+        if fault is None:
+            raise
+        raise WorkspaceUnavailableError(
+            f"The workspace's server cannot be started: {fault.strerror or fault}."
+        ) from error
 
 
 def _as_json(output: JsonValue) -> JsonValue:

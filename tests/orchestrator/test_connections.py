@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+from fastmcp.client.transports import ClientTransport, StdioTransport
 from pydantic_ai.mcp import MCPToolset
 
 from mcp_server.fence.grant import Grant
+from orchestrator.bootstrap import Orchestrator
 from orchestrator.connections import InProcessConnection, StdioConnection, WorkspaceConnection
+from orchestrator.errors import WorkspaceUnavailableError
 
 READER = Grant(tools=("read_file", "list_directory"), read=("**",))
 BOTH = pytest.mark.parametrize("connect", [StdioConnection, InProcessConnection])
@@ -107,3 +110,21 @@ async def test_server_process_is_given_no_keys(
 
     assert environments
     assert not any(b"sk-secret" in environment for environment in environments)
+
+
+class _NotStarted(StdioConnection):
+    """A server whose program may not be executed."""
+
+    def transport(self, grant: Grant) -> ClientTransport:
+        direct = super().transport(grant)
+        assert isinstance(direct, StdioTransport)
+        direct.command = str(self.root / "README.md")
+        return direct
+
+
+async def test_server_that_cannot_be_started_is_said_in_one_line(project: Path) -> None:
+    async with Orchestrator.open(project, connect=_NotStarted) as yard:
+        with pytest.raises(
+            WorkspaceUnavailableError, match=r"cannot be started: Permission denied\.$"
+        ):
+            await yard.run("repo_guide", "go", model="offline")
