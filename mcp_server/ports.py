@@ -200,6 +200,15 @@ class HostModel(Protocol):
 class AgentRunner(Protocol):
     """Runs agents. A run goes on by itself until it has ended or somebody cancels it."""
 
+    def of(self, caller: str, grant: Grant) -> "AgentRunner":
+        """Return what one of several callers has of it: runs of its own, each within `grant`.
+
+        Args:
+            caller: A name that nobody else has.
+            grant: What the caller may do, which no agent that it runs exceeds.
+        """
+        ...
+
     async def agents(self) -> Sequence[RunnableAgent]:
         """Return the agents there are, by name."""
         ...
@@ -249,6 +258,10 @@ class TranscriptCard:
 
 class Transcripts(Protocol):
     """What agents have done in this root, as a person reads it."""
+
+    def of(self, caller: str, grant: Grant) -> "Transcripts":
+        """Return those of the runs that one caller has begun with a grant; see `AgentRunner.of`."""
+        ...
 
     async def list(self) -> Sequence[TranscriptCard]:
         """Return the latest sessions of this root, the last one first."""

@@ -50,6 +50,7 @@ def create_server(
     offers: Offers = Offers(),  # noqa: B008 - frozen
     *,
     identify: Callable[[Caller], Caller] = lambda said: said,
+    calls: Calls | None = None,
 ) -> Server[Any]:
     """Return a server that offers what the workspace's grant allows, and enforces it.
 
@@ -57,12 +58,13 @@ def create_server(
         workspace: the files.
         offers: what there is beside them.
         identify: who the caller is, given what the request says of itself.
+        calls: how many there are, if this is not the only server that counts them.
     """
     granted: dict[str, Declaration[Any]] = {**_granted(workspace)}
     runner = offers.runner
     if runner is not None:
         granted |= AGENT_TOOLS
-    calls = Calls(workspace.grant.limits.calls)
+    calls = calls or Calls(workspace.grant.limits.calls)
     handlers = _handlers(workspace, calls, offers)
     # What a host does through one server can be undone as a whole: no host names a session.
     session = str(uuid4())

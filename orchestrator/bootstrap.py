@@ -58,8 +58,9 @@ class Orchestrator:
     agents: Catalogue
     sessions: Sessions
     history: History
+    connection: WorkspaceConnection
+    """How agents reach the workspace."""
     _settings: Settings
-    _connection: WorkspaceConnection
     _runner: Runner
     _turns: Turns
     _replays: Replays
@@ -113,8 +114,8 @@ class Orchestrator:
                     catalogue,
                     store.sessions,
                     history,
-                    settings,
                     connection,
+                    settings,
                     runner,
                     Turns(runner),
                     replays,
@@ -164,7 +165,7 @@ class Orchestrator:
             root=str(self.root),
             session_id=session_id,
         )
-        built = self._built(spec, chosen, model)
+        built = self._built(spec, chosen, RunOptions(model=model))
         return await self._runner.resume(RunRequest(built, draft), last.run_id)
 
     async def run(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunResult:
@@ -325,21 +326,22 @@ class Orchestrator:
             session_id=options.get("session_id"),
             owner=options.get("owner"),
         )
-        return RunRequest(self._built(spec, model, options.get("model")), draft)
+        return RunRequest(self._built(spec, model, options), draft)
 
-    def _built(self, spec: Spec, model: Model, requested: str | Model | None) -> WorkyardAgent:
+    def _built(self, spec: Spec, model: Model, options: RunOptions) -> WorkyardAgent:
         """Return an agent whose delegates have the model that the caller has asked for."""
         check_team(spec, self.agents.get)
+        requested, connection = options.get("model"), options.get("connection", self.connection)
         team = RecordedTeam(
             runner=self._runner,
             agents=self.agents,
             root=str(self.root),
-            connection=self._connection,
+            connection=connection,
             model_for=lambda spec: self._model_for(spec, requested),
             build=self._build,
             path=(spec.name,),
         )
-        return self._build(spec, model, self._connection, team)
+        return self._build(spec, model, connection, team)
 
     def _build(
         self, spec: Spec, model: Model, connection: WorkspaceConnection, team: Team

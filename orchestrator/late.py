@@ -8,10 +8,12 @@ them: the functions that do are at its end, and run in a thread while the server
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from mcp_server.fence.grant import Grant
 from mcp_server.ports import (
     HostModel,
     Operator,
@@ -29,27 +31,75 @@ LINGER_S = 600.0
 
 
 @asynccontextmanager
-async def open_late(operator: Operator) -> AsyncGenerator["LateRunner"]:
-    """Offer to run agents; leaving it waits for runs under way, within a bound."""
-    late = LateRunner(operator)
+async def open_late(
+    operator: Operator, *, linger_s: float = LINGER_S
+) -> AsyncGenerator["LateRunner"]:
+    """Offer to run agents; leaving it waits for runs under way, for `linger_s` seconds at most."""
+    late = Late(operator, linger_s)
     try:
-        yield late
+        yield LateRunner(late)
     finally:
         await late.close()
 
 
-class LateRunner:
-    """An `AgentRunner` that comes into being with the first call that needs one."""
+class Late:
+    """What runs agents, loaded by the first call that needs it."""
 
-    def __init__(self, operator: Operator) -> None:
-        self._operator = operator
+    def __init__(self, operator: Operator, linger_s: float = LINGER_S) -> None:
+        self.operator = operator
+        self._linger_s = linger_s
         self._closing = asyncio.Event()
         self._ready: asyncio.Future[Running] | None = None
         self._living: asyncio.Task[None] | None = None
 
+    async def running(self) -> "Running":
+        """Return it, loaded and with the record open.
+
+        Raises:
+            ServerError: the record cannot be opened; the next call tries again.
+        """
+        if self._ready is None:
+            self._ready = asyncio.get_running_loop().create_future()
+            self._living = asyncio.create_task(self._live(self._ready), name="agents")
+        # Others may wait for it too, when this call is cancelled.
+        return await asyncio.shield(self._ready)
+
+    async def close(self) -> None:
+        """Wait for runs under way, within a bound, and close the record."""
+        self._closing.set()
+        if self._living is not None:
+            await self._living
+
+    async def _live(self, ready: "asyncio.Future[Running]") -> None:
+        """Open the record and keep it open, in one task: what is entered in it is left in it."""
+        try:
+            running_class = await anyio.to_thread.run_sync(_loaded)
+            async with running_class.open(self.operator) as running:
+                ready.set_result(running)
+                await self._closing.wait()
+                await running.finish(self._linger_s)
+        except Exception as error:  # it goes to whoever waits; the next call tries again
+            if ready.done():
+                raise
+            self._ready = None
+            ready.set_exception(error)
+
+
+@dataclass(frozen=True)
+class LateRunner:
+    """An `AgentRunner` that comes into being with the first call that needs one."""
+
+    _late: Late
+    _share: tuple[str, Grant] | None = None
+    """Of one of several callers: who, and what it may do."""
+
+    def of(self, caller: str, grant: Grant) -> "LateRunner":
+        """Return what one of several callers has of it."""
+        return replace(self, _share=(caller, grant))
+
     async def agents(self) -> Sequence[RunnableAgent]:
         """Return the agents there are, by name; for that nothing large is loaded."""
-        return await anyio.to_thread.run_sync(_listed, self._operator)
+        return await anyio.to_thread.run_sync(_listed, self._late.operator)
 
     async def start(self, order: Order, host: HostModel) -> str:
         """Start a run and return its id."""
@@ -68,32 +118,9 @@ class LateRunner:
         """Stop a run, and return once that is on record."""
         await (await self._running()).cancel(run_id)
 
-    async def close(self) -> None:
-        """Wait for runs under way, within a bound, and close the record."""
-        self._closing.set()
-        if self._living is not None:
-            await self._living
-
     async def _running(self) -> "Running":
-        if self._ready is None:
-            self._ready = asyncio.get_running_loop().create_future()
-            self._living = asyncio.create_task(self._live(self._ready), name="agents")
-        # Others may wait for it too, when this call is cancelled.
-        return await asyncio.shield(self._ready)
-
-    async def _live(self, ready: "asyncio.Future[Running]") -> None:
-        """Open the record and keep it open, in one task: what is entered in it is left in it."""
-        try:
-            running_class = await anyio.to_thread.run_sync(_loaded)
-            async with running_class.open(self._operator) as running:
-                ready.set_result(running)
-                await self._closing.wait()
-                await running.finish(LINGER_S)
-        except Exception as error:  # it goes to whoever waits; the next call tries again
-            if ready.done():
-                raise
-            self._ready = None
-            ready.set_exception(error)
+        running = await self._late.running()
+        return running if self._share is None else running.of(*self._share)
 
 
 def _loaded() -> type["Running"]:

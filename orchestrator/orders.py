@@ -6,6 +6,7 @@ from typing import TypedDict
 from pydantic import JsonValue
 from pydantic_ai.models import Model
 
+from orchestrator.connections import WorkspaceConnection
 from orchestrator.errors import InvalidInputError
 from orchestrator.lifecycle import WhenBusy
 
@@ -25,6 +26,8 @@ class RunOptions(TypedDict, total=False):
     owner: str | None
     """Whose session it is: another's is not found, and a new one belongs to this owner. None finds
     everybody's, and a new one is nobody's in particular."""
+    connection: WorkspaceConnection
+    """Instead of the one for all runs, such as `yard.connection.within(grant)`."""
     when_busy: WhenBusy
     """If another run holds that session: `reject` (the default) raises `SessionBusyError`, `queue`
     waits until it is free, `fork` runs in a fork of what was there before that run."""

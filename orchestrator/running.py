@@ -4,12 +4,11 @@ Importing this loads Pydantic AI and the record: seconds that no server spends b
 an agent (`late.py`).
 """
 
-import hashlib
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
@@ -21,7 +20,7 @@ from mcp_server.fence.grant import Grant
 from mcp_server.ports import HostModel, Operator, Order, RunReport, Step
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.client_model import CLIENT, ClientModel
-from orchestrator.connections import StdioConnection
+from orchestrator.connections import StdioConnection, WorkspaceConnection
 from orchestrator.errors import (
     ConflictError,
     InvalidInputError,
@@ -34,6 +33,7 @@ from orchestrator.errors import (
     WrongRootError,
 )
 from orchestrator.events import FileChanged, RecordedEvent, Usage
+from orchestrator.owners import owner_of
 from orchestrator.runnable import without_place
 from orchestrator.runner import RunHandle
 from orchestrator.store.one_run import FoundRun
@@ -42,6 +42,8 @@ from orchestrator.words import as_text, in_words, told
 
 MAX_AT_ONCE = 8
 """Runs of one server under way: each is a server process, and money."""
+MAX_OF_ONE = 4
+"""Of one of several callers: nobody takes all the places."""
 
 _IN_A_HOST = (
     'In an MCP host, variables are set in the "env" block of this server\'s entry, and --model in '
@@ -52,14 +54,30 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
+class _UnderWay:
+    """A run that takes a place, from before it has begun."""
+
+    owner: str | None
+    handle: RunHandle | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.handle is not None and self.handle.ended.is_set()
+
+
+@dataclass
 class Running:
     """Runs agents in one directory, each within the operator's grant."""
 
     yard: Orchestrator
     model: str | None
+    connection: WorkspaceConnection
+    """How agents reach the workspace, within what may be done there."""
     owner: str | None
     """Whose sessions are there; None for everybody's."""
-    _under_way: dict[str, RunHandle] = field(default_factory=dict)
+    at_once: int = MAX_AT_ONCE
+    """Runs of this owner under way."""
+    _under_way: list[_UnderWay] = field(default_factory=list)
 
     @classmethod
     @asynccontextmanager
@@ -72,7 +90,16 @@ class Running:
             async with Orchestrator.open(
                 operator.root, specs=operator.specs, connect=connect
             ) as yard:
-                yield cls(yard, operator.model, _owner(operator.grant))
+                yield cls(yard, operator.model, yard.connection, owner_of("", operator.grant))
+
+    def of(self, caller: str, grant: Grant) -> Self:
+        """Return what one of several callers has of this; the record and the places are shared."""
+        return replace(
+            self,
+            connection=self.connection.within(grant),
+            owner=owner_of(caller, grant),
+            at_once=MAX_OF_ONE,
+        )
 
     async def start(self, order: Order, host: HostModel) -> str:
         """Start a run and return its id.
@@ -80,35 +107,52 @@ class Running:
         Raises:
             ServerError: It cannot begin; nothing is on record then.
         """
-        self._forget_ended()
-        if len(self._under_way) >= MAX_AT_ONCE:
-            running = ", ".join(self._under_way)
-            raise theirs.LimitError(
-                f"{MAX_AT_ONCE} runs are under way, which is as many as there may be. Wait for one "
-                f"with get_run, or stop one with cancel_run: {running}.",
-                limit=MAX_AT_ONCE,
-                actual=len(self._under_way),
-                unit="runs",
-            )
         if self.model == CLIENT:
             host.check()
-        with _translated():
-            handle = await self.yard.start(
+        with self._place() as place, _translated():
+            place.handle = await self.yard.start(
                 order.agent,
                 order.task,
                 inputs=order.inputs,
                 session_id=order.session_id,
                 model=ClientModel(host) if self.model == CLIENT else self.model,
                 owner=self.owner,
+                connection=self.connection,
             )
-        self._under_way[handle.claimed.id] = handle
-        return handle.claimed.id
+            return place.handle.claimed.id
+
+    @contextmanager
+    def _place(self) -> Iterator[_UnderWay]:
+        """Take a place for a run; who cannot begin gives it back.
+
+        Raises:
+            LimitError: There is none.
+        """
+        self._forget_ended()
+        own = [each for each in self._under_way if each.owner == self.owner]
+        if len(own) >= self.at_once:
+            raise _no_place_of_ones_own(own)
+        if len(self._under_way) >= MAX_AT_ONCE:
+            raise theirs.LimitError(
+                f"The runs of others take all {MAX_AT_ONCE} places that there are. Try again in a "
+                "minute.",
+                limit=MAX_AT_ONCE,
+                actual=len(self._under_way),
+                unit="runs",
+            )
+        place = _UnderWay(self.owner)
+        self._under_way.append(place)
+        try:
+            yield place
+        finally:
+            if place.handle is None:
+                self._under_way.remove(place)
 
     async def follow(self, run_id: str, *, after: int = 0) -> AsyncIterator[Step]:
         """Yield the steps of a run above `after`, as they come, to its end."""
         with _translated():
             found = await self._found(run_id)
-            handle = self._under_way.get(run_id)
+            handle = self._handle(run_id)
             events = self._sessions.follow(
                 found.session_id,
                 run_id=run_id,
@@ -153,11 +197,12 @@ class Running:
     async def finish(self, within_s: float) -> None:
         """Wait for the runs under way, as long as that."""
         self._forget_ended()
-        if self._under_way:
+        if self._under_way and within_s > 0:
             _log.info("waiting for %d runs to end", len(self._under_way))
         with anyio.move_on_after(within_s):
-            for handle in list(self._under_way.values()):
-                await handle.ended.wait()
+            for each in list(self._under_way):
+                if each.handle is not None:
+                    await each.handle.ended.wait()
 
     @property
     def _sessions(self) -> Sessions:
@@ -180,21 +225,24 @@ class Running:
                 yield recorded
             after = batch[-1].seq
 
+    def _handle(self, run_id: str) -> RunHandle | None:
+        handles = [each.handle for each in self._under_way if each.handle is not None]
+        return next((each for each in handles if each.claimed.id == run_id), None)
+
     def _forget_ended(self) -> None:
-        ended = [run_id for run_id, handle in self._under_way.items() if handle.ended.is_set()]
-        for run_id in ended:
-            del self._under_way[run_id]
+        # In place: what callers have of this shares the list.
+        self._under_way[:] = [each for each in self._under_way if not each.has_ended]
 
 
-def _owner(grant: Grant) -> str | None:
-    """Return whose sessions callers with a grant get at.
-
-    Sessions hold what agents have read. Who may do less than the default must not go on with, or
-    read, a session of somebody who may do more; so each narrower grant has sessions of its own.
-    """
-    if grant == Grant.full():
-        return None
-    return f"host:{hashlib.sha256(grant.model_dump_json().encode()).hexdigest()[:16]}"
+def _no_place_of_ones_own(own: list[_UnderWay]) -> theirs.LimitError:
+    running = ", ".join(each.handle.claimed.id for each in own if each.handle is not None)
+    return theirs.LimitError(
+        f"{len(own)} runs are under way, which is as many as there may be. Wait for one with "
+        f"get_run, or stop one with cancel_run: {running}.",
+        limit=len(own),
+        actual=len(own),
+        unit="runs",
+    )
 
 
 def _usage(found: FoundRun) -> Usage:

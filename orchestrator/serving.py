@@ -18,7 +18,7 @@ from mcp_server.ports import Offers, Operator
 from orchestrator.adapter import SpecCatalog, server_errors_raised
 from orchestrator.catalogue import open_catalogue
 from orchestrator.errors import InvalidInputError
-from orchestrator.late import open_late
+from orchestrator.late import LINGER_S, open_late
 from orchestrator.record_url import sqlite_file
 from orchestrator.roots import as_globs, own_places, resolve_root
 from orchestrator.settings import Settings, load_settings
@@ -79,7 +79,10 @@ class Yard:
                 patience_s=arguments.patience,
             )
             if runs_agents:
-                async with open_late(_operator(arguments, grant)) as runner:
+                # Over HTTP a signal ends the server, and whoever sent it waits for that: what still
+                # runs then is cancelled, on record.
+                linger_s = LINGER_S if arguments.http is None else 0
+                async with open_late(_operator(arguments, grant), linger_s=linger_s) as runner:
                     yield replace(offers, runner=runner)
             else:
                 yield offers

@@ -14,9 +14,11 @@ import anyio.abc
 import anyio.to_thread
 
 import orchestrator
+from mcp_server.fence.grant import Grant
 from mcp_server.ports import TranscriptCard
 from orchestrator.adapter import server_errors_raised
 from orchestrator.errors import InvalidInputError, NotFoundError, StoreUnavailableError
+from orchestrator.owners import owner_of
 from orchestrator.session import Session
 from orchestrator.settings import Settings
 
@@ -72,19 +74,24 @@ class Record:
 
 
 class RecordedTranscripts:
-    """The sessions of one root."""
+    """The sessions of one root, everybody's or one owner's."""
 
-    def __init__(self, record: Record, root: Path) -> None:
+    def __init__(self, record: Record, root: Path, owner: str | None = None) -> None:
         self._record = record
-        self._root = str(root)
+        self._root = root
+        self._owner = owner
+
+    def of(self, caller: str, grant: Grant) -> "RecordedTranscripts":
+        """Return those of the runs that one caller has begun with a grant."""
+        return RecordedTranscripts(self._record, self._root, owner_of(caller, grant))
 
     async def list(self) -> Sequence[TranscriptCard]:
         """Return the latest sessions."""
         with server_errors_raised():
-            sessions = await self._record.sessions()
+            sessions = await self._sessions()
             if sessions is None:
                 return ()
-            page = await sessions.list(limit=LISTED, root=self._root)
+            page = await sessions.list(limit=LISTED, root=str(self._root))
         return [TranscriptCard(id=s.id, title=s.title, agent=s.agent) for s in page.sessions]
 
     async def read(self, session_id: str) -> str:
@@ -121,14 +128,18 @@ class RecordedTranscripts:
             _, session = await self._found(session_id)
         return f"{session.last_event_seq} {session.status}"
 
+    async def _sessions(self) -> "Sessions | None":
+        sessions = await self._record.sessions()
+        return sessions if sessions is None or self._owner is None else sessions.of(self._owner)
+
     async def _found(self, session_id: str) -> "tuple[Sessions, Session]":
         if len(session_id) > MAX_ID_CHARS:
             raise NotFoundError("session", session_id[:MAX_ID_CHARS])
-        sessions = await self._record.sessions()
+        sessions = await self._sessions()
         if sessions is None:
             raise NotFoundError("session", session_id)
         session = await sessions.get(session_id)
-        if session.root != self._root:
+        if session.root != str(self._root):
             # Of other roots this server knows nothing, not even that they have sessions.
             raise NotFoundError("session", session_id)
         return sessions, session

@@ -28,7 +28,7 @@ LAYERS = {
     ),
     "orchestrator": (
         ("errors", "ids", "record_url", "settings", "roots", "models", "spec_source"),
-        ("lifecycle", "offline"),
+        ("lifecycle", "offline", "owners"),
         ("responses", "totals", "install"),
         ("events", "specs", "session", "state"),
         ("catalogue", "store", "history", "words"),
@@ -62,7 +62,7 @@ MAY_IMPORT_THE_SERVER = {
     "approvals",
     "adapter",
     "transcripts",
-    *("serving", "client_model", "runnable", "running", "late"),  # what it is offered
+    *("serving", "client_model", "runnable", "running", "late", "owners"),  # what it is offered
 }
 """The only modules of the orchestrator that import `mcp_server`, apart from the seam of `serve`."""
 

@@ -1,16 +1,11 @@
-"""The ASGI application: authenticate, limit, and hand to the server that the scopes open."""
+"""The ASGI application: authenticate, limit, and hand to the server of whoever calls."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from urllib.parse import quote
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
-from mcp.server.auth.middleware.bearer_auth import (
-    AuthenticatedUser,
-    BearerAuthBackend,
-    RequireAuthMiddleware,
-)
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.lowlevel import Server
@@ -20,14 +15,15 @@ from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_server.fence.changes.change import Caller
+from mcp_server.http.attempts import Attempts
+from mcp_server.http.holders import ANYBODY, Holder
 from mcp_server.http.limits import HttpLimits, Limited
 from mcp_server.http.oauth import Issuer, JwtVerifier
-from mcp_server.http.scopes import FILES_READ, FILES_WRITE, SCOPES
+from mcp_server.http.scopes import SCOPES
+from mcp_server.http.servers import Servers
 from mcp_server.http.tokens import PREFIX, StaticTokens
 
 PATH = "/mcp"
@@ -48,61 +44,52 @@ class Access:
         return self.tokens is not None or self.issuer is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """One MCP server for each part of the grant."""
+def create_app(
+    server_for: Callable[[Holder], Server[object]], access: Access, limits: HttpLimits
+) -> Starlette:
+    """Return the application that serves each caller, by a server of its own, at `/mcp`."""
 
-    reading: Server[object]
-    writing: Server[object]
-
-
-def create_app(servers: Servers, access: Access, limits: HttpLimits) -> Starlette:
-    """Return the application that serves `servers` at `/mcp`."""
-    reading, writing = (
-        _managed(server, access, limits) for server in (servers.reading, servers.writing)
-    )
-
-    @asynccontextmanager
-    async def running(_: Starlette) -> AsyncIterator[None]:
-        async with reading.run(), writing.run():
-            yield
+    def managed(holder: Holder) -> StreamableHTTPSessionManager:
+        return _managed(server_for(holder), access, limits)
 
     if not access.is_authenticated:
-        endpoint: ASGIApp = Limited(_Endpoint(writing.handle_request), limits)
-        return Starlette(routes=[Route(PATH, endpoint=endpoint)], lifespan=running)
-    chosen = _ByScope(reading.handle_request, writing.handle_request)
-    routes: list[BaseRoute] = []
-    metadata_url = None
-    if access.issuer is not None:
-        resource = AnyHttpUrl(access.issuer.resource)
-        metadata_url = build_resource_metadata_url(resource)
-        routes += create_protected_resource_routes(
-            resource, [AnyHttpUrl(access.issuer.issuer)], list(SCOPES)
-        )
-    guarded = RequireAuthMiddleware(Limited(chosen, limits), [], metadata_url)
+        manager = managed(ANYBODY)
+        endpoint: ASGIApp = Limited(_Endpoint(manager.handle_request), limits)
+        routes: list[BaseRoute] = [Route(PATH, endpoint=endpoint)]
+        return Starlette(routes=routes, lifespan=_running(manager))
+    servers = Servers(managed)
+    routes, metadata_url = _metadata(access)
+    guarded = RequireAuthMiddleware(Limited(servers, limits), [], metadata_url)
     return Starlette(
         routes=[Route(PATH, endpoint=guarded), *routes],
         middleware=[
+            Middleware(Attempts, limits),
             Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(_Verifier(access))),
             Middleware(AuthContextMiddleware),
         ],
-        lifespan=running,
+        lifespan=_running(servers),
     )
 
 
-def apart(caller: Caller) -> Caller:
-    """Return `caller` with its session and key set apart from those of every other token.
+def _running(
+    served: StreamableHTTPSessionManager | Servers,
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def running(_: Starlette) -> AsyncIterator[None]:
+        async with served.run():
+            yield
 
-    What a request says of itself can be forged; its token cannot.
-    """
-    token = get_access_token()
-    if token is None:
-        return caller
-    # Without `/` in it, no name followed by a session reads as another name with another session.
-    owner = "/".join(quote(part or "", safe="@:") for part in (token.client_id, token.subject))
-    key = None if caller.key is None else f"{owner}/{caller.key}"
-    run = f"{owner}/{caller.run}" if caller.run else ""
-    return replace(caller, session=f"{owner}/{caller.session}", run=run, key=key)
+    return running
+
+
+def _metadata(access: Access) -> tuple[list[BaseRoute], AnyHttpUrl | None]:
+    """Return the routes that tell clients whose tokens are taken, and where that is told."""
+    if access.issuer is None:
+        return [], None
+    resource = AnyHttpUrl(access.issuer.resource)
+    issuers = [AnyHttpUrl(access.issuer.issuer)]
+    routes = create_protected_resource_routes(resource, issuers, list(SCOPES))
+    return [*routes], build_resource_metadata_url(resource)
 
 
 class _Endpoint:
@@ -113,26 +100,6 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
-
-
-class _ByScope:
-    """Choose the server by what this request's token allows."""
-
-    def __init__(self, reading: ASGIApp, writing: ASGIApp) -> None:
-        self._reading, self._writing = reading, writing
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        user = scope["user"]
-        scopes = user.access_token.scopes if isinstance(user, AuthenticatedUser) else []
-        if FILES_WRITE in scopes:
-            await self._writing(scope, receive, send)
-        elif FILES_READ in scopes:
-            await self._reading(scope, receive, send)
-        else:
-            needed = f'Bearer error="insufficient_scope", scope="{FILES_READ}"'
-            answer = {"error": "insufficient_scope", "error_description": f"Needs {FILES_READ}."}
-            headers = {"WWW-Authenticate": needed}
-            await JSONResponse(answer, 403, headers)(scope, receive, send)
 
 
 class _Verifier(TokenVerifier):
@@ -158,5 +125,5 @@ def _managed(
             allowed_origins=list(access.origins),
         ),
         max_request_body_size=limits.body_bytes,
-        max_sessions=1000,
+        max_sessions=limits.sessions,
     )

@@ -1,14 +1,15 @@
 """How much one caller may ask, and how long anybody may hold a request open."""
 
-import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import principal_components
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mcp_server.http.bucket import Bucket
 
 _MAX_CALLERS = 10_000
 
@@ -21,6 +22,10 @@ class HttpLimits:
     """Requests of one caller."""
     at_once_each: int = 32
     at_once: int = 256
+    sessions: int = 200
+    """Sessions of one caller that are kept for clients of before 2026-07-28."""
+    failures_per_minute: int = 60
+    """Tokens that are looked at and turn out to be wrong, of one address."""
     body_bytes: int = 4 * 1024 * 1024
     wait_s: float = 30
     """Seconds for which one piece of a body, or a reader of the answer, is waited for."""
@@ -28,8 +33,7 @@ class HttpLimits:
 
 @dataclass(slots=True)
 class _Usage:
-    tokens: float
-    at: float = field(default_factory=time.monotonic)
+    requests: Bucket
     running: int = 0
 
 
@@ -60,7 +64,7 @@ class Limited:
             self._running -= 1
 
     def _usage_of(self, caller: object) -> _Usage:
-        usage = self._usages.setdefault(caller, _Usage(self._limits.per_minute))
+        usage = self._usages.setdefault(caller, _Usage(Bucket(self._limits.per_minute)))
         self._usages.move_to_end(caller)
         while len(self._usages) > _MAX_CALLERS:
             self._usages.popitem(last=False)
@@ -68,15 +72,10 @@ class Limited:
 
     def _taken(self, usage: _Usage) -> int:
         """Take one request out of the bucket; return the seconds to wait, 0 when it was there."""
-        now, limits = time.monotonic(), self._limits
-        gained = (now - usage.at) * limits.per_minute / 60
-        usage.tokens, usage.at = min(limits.per_minute, usage.tokens + gained), now
+        limits = self._limits
         if usage.running >= limits.at_once_each or self._running >= limits.at_once:
             return 1
-        if usage.tokens < 1:
-            return max(1, int((1 - usage.tokens) * 60 / limits.per_minute) + 1)
-        usage.tokens -= 1
-        return 0
+        return usage.requests.take()
 
     def _patient(self, receive: Receive) -> Receive:
         is_whole = False

@@ -3,21 +3,25 @@
 import argparse
 import ipaddress
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import uvicorn
+from mcp.server.lowlevel import Server
 
+from mcp_server.calls import Calls
 from mcp_server.errors import InvalidInputError, UnavailableError
+from mcp_server.fence.grant import Grant
 from mcp_server.fence.workspace import Workspace
-from mcp_server.http.app import Access, Servers, apart, create_app
+from mcp_server.http.app import Access, create_app
 from mcp_server.http.connections import BoundedProtocol
+from mcp_server.http.holders import Holder, apart
 from mcp_server.http.limits import HttpLimits
 from mcp_server.http.oauth import Issuer
-from mcp_server.http.scopes import read_only
+from mcp_server.http.scopes import AGENTS_RUN, FILES_WRITE, read_only
 from mcp_server.http.tokens import StaticTokens
 from mcp_server.ports import Offers
 from mcp_server.server import create_server
@@ -94,16 +98,14 @@ async def serve_http(
     host, port = address_from(arguments.http)
     # A grant of its own behind its own gate: a bug in the choice of tools opens no file to write.
     async with Workspace.open(arguments.root, read_only(workspace.grant)) as reading:
-        if access.is_authenticated:
-            # Sessions and runs of all belong to the operator: no token's holder may see another's.
-            offers = replace(offers, transcripts=None, runner=None)
-        servers = Servers(
-            create_server(reading, offers, identify=apart),
-            create_server(workspace, offers, identify=apart),
+        server_for = (
+            _each_apart(reading, workspace, offers)
+            if access.is_authenticated
+            else (lambda _: create_server(workspace, offers))
         )
         limits = HttpLimits(arguments.rate, arguments.at_once)
         config = uvicorn.Config(
-            create_app(servers, access, limits),
+            create_app(server_for, access, limits),
             host=host,
             port=port,
             http=BoundedProtocol,
@@ -118,6 +120,31 @@ async def serve_http(
             ssl_keyfile=arguments.tls_key,
         )
         return await _until_signal(_Server(config), arguments.http)
+
+
+def _each_apart(
+    reading: Workspace, writing: Workspace, offers: Offers
+) -> Callable[[Holder], Server[object]]:
+    """Return what makes the server of each caller."""
+    limit = writing.grant.limits.calls
+    # For good: a caller whose server has made room for another's has not got its calls back.
+    calls: dict[str, Calls] = {}
+
+    def server_for(holder: Holder) -> Server[object]:
+        workspace = writing if FILES_WRITE in holder.scopes else reading
+        counted = calls.setdefault(holder.name, Calls(limit))
+        own = offers_of(holder, workspace.grant, offers)
+        return create_server(workspace, own, identify=apart, calls=counted)
+
+    return server_for
+
+
+def offers_of(holder: Holder, grant: Grant, offers: Offers) -> Offers:
+    """Return what of the operator's offers a caller has: its own runs and sessions, or none."""
+    if AGENTS_RUN not in holder.scopes or offers.runner is None:
+        return replace(offers, runner=None, transcripts=None)
+    transcripts = offers.transcripts and offers.transcripts.of(holder.name, grant)
+    return replace(offers, runner=offers.runner.of(holder.name, grant), transcripts=transcripts)
 
 
 async def _until_signal(server: uvicorn.Server, address: str) -> int:
@@ -144,9 +171,7 @@ def _tokens(arguments: argparse.Namespace) -> StaticTokens | None:
     if arguments.token_file is None:
         return None
     file = Path(arguments.token_file).expanduser()
-    if file.resolve().is_relative_to(Path(arguments.root).resolve()):
-        raise InvalidInputError("The token file lies below the root. Keep it outside.")
-    return StaticTokens(file)
+    return StaticTokens(file, root=Path(arguments.root))
 
 
 def _with_ports(name: str) -> tuple[str, ...]:

@@ -44,13 +44,14 @@ class KnownToken(BaseModel):
 class StaticTokens:
     """The tokens of one file."""
 
-    def __init__(self, file: Path) -> None:
-        """Read `file`.
+    def __init__(self, file: Path, root: Path) -> None:
+        """Read `file`, which must not lie below `root`: there a caller could write it.
 
         Raises:
-            InvalidInputError: it cannot be read, or a line of it is broken.
+            InvalidInputError: it lies there, it cannot be read, or a line of it is broken.
         """
-        self._file = file
+        self._file, self._root = file, root.resolve()
+        self._check_place()
         self._stamp, self._known = _stamp(file), _read(file)
 
     async def verify_token(self, token: str) -> AccessToken | None:
@@ -68,6 +69,8 @@ class StaticTokens:
 
     def _current(self) -> list[KnownToken]:
         try:
+            # At every request: a link on the way to it can be turned without changing the file.
+            self._check_place()
             stamp = _stamp(self._file)
             if stamp != self._stamp:
                 self._known, self._stamp = _read(self._file), stamp
@@ -75,6 +78,11 @@ class StaticTokens:
             logger.error("no static token is taken: %s", error)
             return []
         return self._known
+
+    def _check_place(self) -> None:
+        names = (self._file.absolute(), self._file.resolve())
+        if any(name.is_relative_to(self._root) for name in names):
+            raise InvalidInputError("The token file lies below the root. Keep it outside.")
 
 
 def add_token(file: Path, name: str, scopes: Sequence[str], *, days: float) -> str:

@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 
 from mcp_server.fence.grant import Grant
 from mcp_server.fence.workspace import Workspace
-from mcp_server.http.app import Access, Servers, create_app
+from mcp_server.http.app import Access, create_app
 from mcp_server.http.limits import HttpLimits
 from mcp_server.ports import Offers
 from mcp_server.server import create_server
@@ -181,10 +181,8 @@ async def _serve(root: str, port: int) -> None:
     offers = Offers(catalog=SpecCatalog(Catalogue((specs,))))
     access = Access(("127.0.0.1:*",), ("http://127.0.0.1:*",))
     async with Workspace.open(root, Grant.full()) as workspace:
-        reading, writing = (
-            with_fixtures(create_server(workspace, offers), specs) for _ in range(2)
-        )
-        app = create_app(Servers(reading, writing), access, HttpLimits(per_minute=1_000_000))
+        server = with_fixtures(create_server(workspace, offers), specs)
+        app = create_app(lambda _: server, access, HttpLimits(per_minute=1_000_000))
         await uvicorn.Server(uvicorn.Config(app, port=port, log_level="error")).serve()
 
 

@@ -18,7 +18,7 @@ from mcp_server.ports import Offers, Operator
 from mcp_server.server import create_server
 from orchestrator.adapter import SpecCatalog
 from orchestrator.catalogue import Catalogue
-from orchestrator.late import LateRunner
+from orchestrator.late import Late, LateRunner
 
 Era = Literal["auto", "legacy"]
 ERAS: tuple[Era, ...] = ("auto", "legacy")
@@ -44,7 +44,7 @@ IDLER = "name: idler\ndescription: Does nothing.\ninstructions: Rest.\n"
 
 def runner() -> LateRunner:
     """Return one that never runs: a prompt only needs to know that there is one."""
-    return LateRunner(Operator(root="/", grant=Grant()))
+    return LateRunner(Late(Operator(root="/", grant=Grant())))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,28 @@
+"""Whose sessions the callers of an MCP server get at."""
+
+import hashlib
+
+from mcp_server.fence.grant import Grant
+
+_NAME_CHARS = 80
+
+
+def owner_of(caller: str, grant: Grant) -> str | None:
+    """Return whose sessions a caller with a grant gets at; None for everybody's.
+
+    Sessions hold what agents have read. Who may do less than the default must not go on with, or
+    read, a session of somebody who may do more; so each narrower grant has sessions of its own.
+
+    Args:
+        caller: One of several that must not meet; none where whoever has the connection is meant.
+        grant: What the caller may do.
+    """
+    if not caller and grant == Grant.full():
+        return None
+    text = grant.model_dump_json()
+    if not caller:
+        return f"host:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    # Of the name a person sees the beginning; who it is, the hash of all of it says.
+    said = f"{caller}\n{text}".encode("utf-8", "surrogatepass")
+    seen = "".join(each for each in caller if each.isprintable())[:_NAME_CHARS]
+    return f"{seen}#{hashlib.sha256(said).hexdigest()[:32]}"
