@@ -3,14 +3,15 @@
 import argparse
 import ipaddress
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import uvicorn
 from mcp.server.lowlevel import Server
+from starlette.applications import Starlette
 
 from mcp_server.calls import Calls
 from mcp_server.errors import InvalidInputError, UnavailableError
@@ -96,16 +97,10 @@ async def serve_http(
         UnavailableError: the address cannot be bound.
     """
     host, port = address_from(arguments.http)
-    # A grant of its own behind its own gate: a bug in the choice of tools opens no file to write.
-    async with Workspace.open(arguments.root, read_only(workspace.grant)) as reading:
-        server_for = (
-            _each_apart(reading, workspace, offers)
-            if access.is_authenticated
-            else (lambda _: create_server(workspace, offers))
-        )
-        limits = HttpLimits(arguments.rate, arguments.at_once)
+    limits = HttpLimits(arguments.rate, arguments.at_once)
+    async with open_app(workspace, offers, access, limits) as app:
         config = uvicorn.Config(
-            create_app(server_for, access, limits),
+            app,
             host=host,
             port=port,
             http=BoundedProtocol,
@@ -122,6 +117,19 @@ async def serve_http(
         return await _until_signal(_Server(config), arguments.http)
 
 
+@asynccontextmanager
+async def open_app(
+    workspace: Workspace, offers: Offers, access: Access, limits: HttpLimits
+) -> AsyncGenerator[Starlette]:
+    """Open the application: with tokens asked for, each caller has a server of its own in it."""
+    if not access.is_authenticated:
+        yield create_app(lambda _: create_server(workspace, offers), access, limits)
+        return
+    # A grant of its own behind its own gate: a bug in the choice of tools opens no file to write.
+    async with Workspace.open(workspace.root_names[0], read_only(workspace.grant)) as reading:
+        yield create_app(_each_apart(reading, workspace, offers), access, limits)
+
+
 def _each_apart(
     reading: Workspace, writing: Workspace, offers: Offers
 ) -> Callable[[Holder], Server[object]]:
@@ -133,13 +141,13 @@ def _each_apart(
     def server_for(holder: Holder) -> Server[object]:
         workspace = writing if FILES_WRITE in holder.scopes else reading
         counted = calls.setdefault(holder.name, Calls(limit))
-        own = offers_of(holder, workspace.grant, offers)
+        own = _offers_of(holder, workspace.grant, offers)
         return create_server(workspace, own, identify=apart, calls=counted)
 
     return server_for
 
 
-def offers_of(holder: Holder, grant: Grant, offers: Offers) -> Offers:
+def _offers_of(holder: Holder, grant: Grant, offers: Offers) -> Offers:
     """Return what of the operator's offers a caller has: its own runs and sessions, or none."""
     if AGENTS_RUN not in holder.scopes or offers.runner is None:
         return replace(offers, runner=None, transcripts=None)

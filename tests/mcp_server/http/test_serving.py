@@ -2,15 +2,11 @@
 
 import asyncio
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from time import monotonic, sleep
 from typing import cast
 
 import httpx2
@@ -19,69 +15,47 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import RequestParamsMeta
 
+from mcp_server.fence.grant import Grant
+from mcp_server.http.limits import HttpLimits
 from mcp_server.http.tokens import add_token
+from tests.listening import (
+    ACCEPT,
+    ERAS,
+    FILES_ALONE,
+    INITIALIZE,
+    Era,
+    bearer,
+    connected,
+    listening,
+    listening_here,
+    port_of,
+    tokens_for,
+)
 from tests.mcp_server.conftest import Yard
 
 pytestmark = pytest.mark.anyio
-ACCEPT = {"Accept": "application/json, text/event-stream"}
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "t", "version": "1"},
-    },
-}
 
 
-@contextmanager
-def served(yard: Yard, *flags: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+def served(
+    yard: Yard, *flags: str
+) -> AbstractContextManager[tuple[str, "subprocess.Popen[bytes]"]]:
     """Run the server on a free port; yield its address and the process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mcp_server", "--root", str(yard.root)]
-    environ = {**os.environ, "WORKYARD_STATE_DIR": str(yard.outside / "state")}
-    with subprocess.Popen(
-        [*command, "--http", f"127.0.0.1:{port}", *flags], env=environ, stderr=subprocess.PIPE
-    ) as process:
-        try:
-            _wait_for(port, process)
-            yield f"http://127.0.0.1:{port}/mcp", process
-        finally:
-            process.kill()
+    state = {"WORKYARD_STATE_DIR": str(yard.outside / "state")}
+    return listening(FILES_ALONE, yard.root, *flags, env=state)
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = monotonic() + 30
-    while monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            sleep(0.02)
-    process.kill()
-    raise AssertionError(process.communicate()[1].decode())
-
-
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ERAS)
 async def test_each_era_calls_tools_within_the_scope_of_its_token(
-    yard: Yard, tmp_path: Path, mode: str
+    yard: Yard, tmp_path: Path, mode: Era
 ) -> None:
     tokens = tmp_path / "tokens"
     reader = add_token(tokens, "reader", ["files:read"], days=1)
     writer = add_token(tokens, "writer", ["files:write"], days=1)
     assert reader not in tokens.read_text()
-    with served(yard, "--token-file", str(tokens)) as (url, _):
+    async with listening_here(yard.root, trusts=tokens) as url:
         names = {}
         for token in (reader, writer):
-            headers = {"Authorization": f"Bearer {token}"}
-            async with (
-                httpx2.AsyncClient(headers=headers) as http,
-                Client(streamable_http_client(url, http_client=http), mode=mode) as client,
-            ):
+            async with connected(url, token, mode) as client:
                 names[token] = {tool.name for tool in (await client.list_tools()).tools}
                 read = await client.call_tool("read_file", {"path": "src/app.py"})
                 assert "def main" in str(read.content)
@@ -89,18 +63,15 @@ async def test_each_era_calls_tools_within_the_scope_of_its_token(
         assert "write_file" in names[writer]
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ERAS)
 async def test_two_callers_with_the_same_key_do_not_meet(
-    yard: Yard, tmp_path: Path, mode: str
+    yard: Yard, tmp_path: Path, mode: Era
 ) -> None:
     tokens = tmp_path / "tokens"
     with_tokens = [add_token(tokens, name, ["files:write"], days=1) for name in ("a", "b")]
-    with served(yard, "--token-file", str(tokens)) as (url, _):
+    async with listening_here(yard.root, trusts=tokens) as url:
         for number, token in enumerate(with_tokens):
-            async with (
-                httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
-                Client(streamable_http_client(url, http_client=http), mode=mode) as client,
-            ):
+            async with connected(url, token, mode) as client:
                 arguments = {"path": f"{number}.txt", "content": "x"}
                 meta = cast("RequestParamsMeta", {"workyard/key": "same"})
                 done = await client.call_tool("write_file", arguments, meta=meta)
@@ -118,7 +89,7 @@ async def test_no_token_a_wrong_one_and_a_revoked_one_get_401(yard: Yard, tmp_pa
                 answer = await http.post(url, json=INITIALIZE, headers=given)
                 assert answer.status_code == 401
                 assert "Bearer" in answer.headers["www-authenticate"]
-            good = {"Authorization": f"Bearer {token}"}
+            good = bearer(token)
             assert (await http.post(url, json=INITIALIZE, headers=good)).status_code == 200
             tokens.write_text("")
             assert (await http.post(url, json=INITIALIZE, headers=good)).status_code == 401
@@ -127,16 +98,15 @@ async def test_no_token_a_wrong_one_and_a_revoked_one_get_401(yard: Yard, tmp_pa
 
 
 async def test_another_host_or_origin_is_refused(yard: Yard) -> None:
-    with served(yard) as (url, _):
-        async with httpx2.AsyncClient(headers=ACCEPT) as http:
-            for header, status in (("Host", 421), ("Origin", 403)):
-                given = {header: "http://evil.example" if status == 403 else "evil.example"}
-                answer = await http.post(url, json=INITIALIZE, headers=given)
-                assert answer.status_code == status
+    async with listening_here(yard.root) as url, httpx2.AsyncClient(headers=ACCEPT) as http:
+        for header, status in (("Host", 421), ("Origin", 403)):
+            given = {header: "http://evil.example" if status == 403 else "evil.example"}
+            answer = await http.post(url, json=INITIALIZE, headers=given)
+            assert answer.status_code == status
 
 
 async def test_over_the_rate_gets_429_and_when_to_come_again(yard: Yard) -> None:
-    with served(yard, "--rate", "2") as (url, _):
+    async with listening_here(yard.root, limits=HttpLimits(per_minute=2)) as url:
         async with httpx2.AsyncClient(headers=ACCEPT) as http:
             answers = [await http.post(url, json=INITIALIZE) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -160,7 +130,7 @@ async def test_hostile_requests_leave_a_server_that_serves_the_next(yard: Yard) 
             for body, headers in bodies:
                 answer = await http.post(url, content=body, headers=headers)
                 assert 400 <= answer.status_code < 500, (body[:40], answer.text)
-        port = int(url.split(":")[2].split("/")[0])
+        port = port_of(url)
         opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
         for _, half in opened:
             half.write(b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Le")
@@ -189,9 +159,11 @@ def test_beyond_localhost_it_does_not_start_without_authentication(yard: Yard) -
 async def test_a_token_without_a_scope_of_ours_gets_403(yard: Yard, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     token = add_token(tokens, "a", ["agents:run"], days=1)
-    with served(yard, "--token-file", str(tokens)) as (url, _):
-        async with httpx2.AsyncClient(headers={**ACCEPT, "Authorization": f"Bearer {token}"}) as h:
-            answer = await h.post(url, json=INITIALIZE)
+    async with (
+        listening_here(yard.root, trusts=tokens) as url,
+        httpx2.AsyncClient(headers={**ACCEPT, **bearer(token)}) as http,
+    ):
+        answer = await http.post(url, json=INITIALIZE)
     assert answer.status_code == 403
     assert "insufficient_scope" in answer.headers["www-authenticate"]
 
@@ -199,14 +171,16 @@ async def test_a_token_without_a_scope_of_ours_gets_403(yard: Yard, tmp_path: Pa
 async def test_a_session_of_one_token_is_not_there_for_another(yard: Yard, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     one, other = (add_token(tokens, name, ["files:write"], days=1) for name in ("a", "b"))
-    with served(yard, "--token-file", str(tokens)) as (url, _):
-        async with httpx2.AsyncClient(headers=ACCEPT) as http:
-            mine = {"Authorization": f"Bearer {one}"}
-            opened = await http.post(url, json=INITIALIZE, headers=mine)
-            session = {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
-            ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
-            theirs = {"Authorization": f"Bearer {other}"}
-            answers = [await http.post(url, json=ping, headers=h | session) for h in (mine, theirs)]
+    async with (
+        listening_here(yard.root, trusts=tokens) as url,
+        httpx2.AsyncClient(headers=ACCEPT) as http,
+    ):
+        mine = bearer(one)
+        opened = await http.post(url, json=INITIALIZE, headers=mine)
+        session = {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        theirs = bearer(other)
+        answers = [await http.post(url, json=ping, headers=h | session) for h in (mine, theirs)]
     assert [answer.status_code for answer in answers] == [200, 404]
 
 
@@ -221,3 +195,45 @@ async def test_the_metadata_names_the_issuer_to_those_without_a_token(yard: Yard
     assert "/.well-known/oauth-protected-resource/mcp" in refused.headers["www-authenticate"]
     assert metadata["resource"] == resource
     assert metadata["authorization_servers"] == ["https://as.example/"]
+
+
+async def test_calls_of_one_caller_are_not_taken_from_another(yard: Yard, tmp_path: Path) -> None:
+    """Nor does a caller get them back with a new session."""
+    tokens = tmp_path / "tokens"
+    names = tokens_for(tokens, a=["files:read"], b=["files:read"])
+    values = {"tools": ["read_file"], "read": ["**"], "limits": {"calls": 2}}
+    grant = Grant.from_values(values)
+    async with listening_here(yard.root, trusts=tokens, grant=grant) as url:
+        answers: list[bool] = []
+        for name in ("a", "a", "a", "b"):
+            async with connected(url, names[name], "legacy") as client:
+                answer = await client.call_tool("read_file", {"path": "src/app.py"})
+                answers.append(answer.is_error is True)
+    assert answers == [False, False, True, False]
+
+
+async def test_wrong_tokens_of_one_address_are_refused_unseen_after_a_while(
+    yard: Yard, tmp_path: Path
+) -> None:
+    """Those that were good before are still good: others may share their address."""
+    tokens = tmp_path / "tokens"
+    known, other = tokens_for(tokens, known=["files:read"], other=["files:read"]).values()
+    async with (
+        listening_here(yard.root, trusts=tokens) as url,
+        httpx2.AsyncClient(headers=ACCEPT) as http,
+    ):
+
+        async def shown(token: str, path: str = url) -> httpx2.Response:
+            return await http.post(path, json=INITIALIZE, headers=bearer(token))
+
+        assert (await shown(known)).status_code == 200
+        elsewhere = url.removesuffix("/mcp") + "/elsewhere"  # looks at the token all the same
+        wrong = [await shown(f"wy_{number}", elsewhere) for number in range(30)]
+        wrong += [await shown(f"wy_{number}") for number in range(60)]
+        again, unseen = await shown(known), await shown(other)
+        without = await http.post(url, json=INITIALIZE)
+    statuses = [answer.status_code for answer in wrong]
+    assert statuses[:60] == [404] * 30 + [401] * 30
+    assert statuses[-1] == 429
+    assert int(wrong[-1].headers["retry-after"]) > 0
+    assert (again.status_code, unseen.status_code, without.status_code) == (200, 429, 401)
