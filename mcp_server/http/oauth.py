@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -16,6 +17,11 @@ from mcp_server.http.scopes import known_scopes
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Asymmetric ones alone: with `none` or a shared secret, whoever knows a public key could sign."""
 _REFETCH_S = 30
+"""However many tokens name unknown keys, the issuer is asked twice a minute at most."""
+_FRESH_S = 300
+"""A key that the issuer has taken back is good for so long at most, while it can be asked."""
+_TRUSTED_S = 3600
+"""While it cannot, for so long: then no key is known to be its own."""
 _FETCH_S = 5
 _MAX_JWKS_BYTES = 256 * 1024
 _MAX_TOKEN_CHARS = 8192
@@ -43,11 +49,12 @@ class Issuer:
 class JwtVerifier:
     """Check tokens against an issuer's keys, which are fetched when one is not known."""
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: Issuer, clock: Callable[[], float] = time.monotonic) -> None:
         """Check tokens of `issuer`; nothing is fetched before the first one."""
         self._issuer = issuer
+        self._clock = clock
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = -float("inf")
+        self._asked_at = self._fetched_at = -float("inf")
         self._fetching = anyio.Lock()
 
     async def verify_token(self, token: str) -> AccessToken | None:
@@ -98,13 +105,19 @@ class JwtVerifier:
     async def _key(self, kid: object) -> jwt.PyJWK | None:
         if not isinstance(kid, str):
             return None
-        if kid not in self._keys:
+        if self._is_to_ask(kid):
             async with self._fetching:
-                # However many unknown kids are sent, the issuer is asked twice a minute at most.
-                if kid not in self._keys and time.monotonic() - self._fetched_at > _REFETCH_S:
-                    self._fetched_at = time.monotonic()
+                if self._is_to_ask(kid):  # others may have, meanwhile
+                    self._asked_at = self._clock()
                     await self._fetch()
-        return self._keys.get(kid)
+        return self._keys.get(kid) if self._age_s() < _TRUSTED_S else None
+
+    def _is_to_ask(self, kid: str) -> bool:
+        is_wanted = kid not in self._keys or self._age_s() > _FRESH_S
+        return is_wanted and self._clock() - self._asked_at > _REFETCH_S
+
+    def _age_s(self) -> float:
+        return self._clock() - self._fetched_at
 
     async def _fetch(self) -> None:
         body = b""
@@ -130,3 +143,4 @@ class JwtVerifier:
             logger.error("the issuer's keys cannot be had: %s", type(error).__name__)
             return
         self._keys = {key.key_id: key for key in keys if key.key_id}
+        self._fetched_at = self._clock()

@@ -13,7 +13,8 @@ SCOPES = (FILES_READ, FILES_WRITE, AGENTS_RUN)
 
 def known_scopes(given: Iterable[str]) -> list[str]:
     """Return those of `given` that mean something here."""
-    return [scope for scope in SCOPES if scope in set(given)]
+    held = set(given)  # once: what comes one by one is used up then
+    return [scope for scope in SCOPES if scope in held]
 
 
 def read_only(grant: Grant) -> Grant:
