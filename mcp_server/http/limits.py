@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import principal_components
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,6 +60,8 @@ class Limited:
         self._running += 1
         try:
             await self._app(scope, self._patient(receive), self._patient_send(send))
+        except ClientDisconnect:  # it came from `_patient`, or the client has gone
+            await JSONResponse({"error": "The body has not come."}, 408)(scope, receive, send)
         finally:
             usage.running -= 1
             self._running -= 1
