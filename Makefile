@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_CACHE_DIR := $(CURDIR)/.tools/cache
 export PIP_CACHE_DIR := $(CURDIR)/.tools/cache/pip
 
-.PHONY: help install demo test test-long lint types format lock lock-check check bench figures conformance hosts bundle clean
+.PHONY: help install demo test test-long lint types format lock lock-check check bench figures conformance clients hosts bundle clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,8 @@ format: install ## Format the code and sort the imports.
 
 lock: $(UV) ## Resolve the dependencies anew into requirements.lock.
 	$(COMPILE) --upgrade --output-file $(LOCK)
+	$(UV) pip compile tests/clients/mcp-1.in --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --quiet --upgrade --output-file tests/clients/mcp-1.txt
 
 lock-check: $(UV) ## Check that requirements.lock fits pyproject.toml.
 	@cp $(LOCK) .tools/lock-check.txt && $(COMPILE) --output-file .tools/lock-check.txt
@@ -99,6 +101,18 @@ $(RELEASE)/.installed: release/package-lock.json
 
 bundle: install $(RELEASE)/.installed ## Build dist/*.mcpb and dist/server.json, and try them.
 	$(BIN)/python -m release
+
+CLIENTS := .tools/clients
+$(CLIENTS)/.installed: $(UV) tests/clients/package-lock.json tests/clients/mcp-1.txt
+	@mkdir -p $(CLIENTS)
+	cp tests/clients/package.json tests/clients/package-lock.json $(CLIENTS)/
+	npm ci --prefix $(CLIENTS) --cache $(CURDIR)/.tools/cache/npm --ignore-scripts --no-audit --no-fund --silent
+	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(CLIENTS)/mcp-1
+	$(UV) pip sync --quiet --require-hashes --python $(CLIENTS)/mcp-1/bin/python tests/clients/mcp-1.txt
+	@touch $@
+
+clients: install $(CLIENTS)/.installed ## Let real clients of other makers use the server, over stdio and HTTP.
+	$(BIN)/python -m tests.clients
 
 bench: install ## Run the benchmarks and print their figures.
 	$(BIN)/python -m benchmarks
