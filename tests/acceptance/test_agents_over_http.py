@@ -60,21 +60,24 @@ DESCRIBE = {"agent": "doc_writer", "task": "Describe the till."}
 
 @asynccontextmanager
 async def yard(
-    project: Path, tokens: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    project: Path, tokens: Path, wire: Wire, patience_s: float = 2
 ) -> AsyncIterator[str]:
     """Serve a project with agents, over HTTP, from this process."""
-    for name, value in keys(wire).items():
-        monkeypatch.setenv(name, value)
     settings = load_settings()
     late = Late(Operator(root=str(project), grant=Grant.full(), model=OLLAMA[1]), linger_s=0)
     # The only model that the environment leads to is the wire.
-    with models.override_allow_model_requests(True):
+    with (
+        models.override_allow_model_requests(True),
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name, value in keys(wire).items():
+            environment.setenv(name, value)
         async with anyio.create_task_group() as tasks:
             offers = Offers(
                 catalog=SpecCatalog(open_catalogue(settings)),
                 runner=LateRunner(late),
                 transcripts=RecordedTranscripts(Record(settings, tasks), project),
-                patience_s=2,
+                patience_s=patience_s,
             )
             async with listening_here(project, trusts=tokens, offers=offers) as url:
                 yield url
@@ -88,12 +91,12 @@ async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:  
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_run_and_its_transcript_are_there_for_their_caller_alone(
-    mode: Era, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: Era, project: Path, tmp_path: Path
 ) -> None:
     tokens = tmp_path / "tokens"
     held = tokens_for(tokens, a=RUNS, b=RUNS, c=["files:write"])
     with playing([Say("It is mine."), Hang()]) as wire, anyio.fail_after(START_S):
-        async with yard(project, tokens, wire, monkeypatch) as url:
+        async with yard(project, tokens, wire) as url:
             async with connected(url, held["a"], mode) as mine:
                 done = run_of(await mine.call_tool("run_agent", ASK))
                 going = run_of(await call(mine, "run_agent", **ASK))
@@ -124,7 +127,7 @@ async def test_run_and_its_transcript_are_there_for_their_caller_alone(
 
 
 async def test_agent_of_a_caller_that_may_only_read_cannot_write(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, tmp_path: Path
 ) -> None:
     """The spec of doc_writer lets it write there, and so does the operator."""
     tokens = tmp_path / "tokens"
@@ -132,7 +135,7 @@ async def test_agent_of_a_caller_that_may_only_read_cannot_write(
     write = Call("write_file", {"path": "docs/till.md", "content": "# Till\n"})
     script: list[Answer] = [write, Say("I could not."), write, Say("Now I could.")]
     with playing(script) as wire, anyio.fail_after(START_S):
-        async with yard(project, tokens, wire, monkeypatch) as url:
+        async with yard(project, tokens, wire) as url:
             async with connected(url, held["reader"]) as client:
                 assert {*AGENT_TOOLS} < {*await tools_of(client)}
                 read = await client.call_tool("run_agent", DESCRIBE)
@@ -155,7 +158,7 @@ async def test_no_caller_takes_all_places_for_runs(
     monkeypatch.setattr("orchestrator.running.MAX_AT_ONCE", 2)
     with playing(lambda _: Hang()) as wire, anyio.fail_after(START_S):
         async with (
-            yard(project, tokens, wire, monkeypatch) as url,
+            yard(project, tokens, wire, patience_s=0.3) as url,
             connected(url, held["a"]) as one,
             connected(url, held["b"]) as other,
         ):

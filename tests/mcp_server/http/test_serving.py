@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import cast
 
+import anyio
 import httpx2
 import pytest
 from mcp import Client
@@ -237,3 +238,44 @@ async def test_wrong_tokens_of_one_address_are_refused_unseen_after_a_while(
     assert statuses[-1] == 429
     assert int(wrong[-1].headers["retry-after"]) > 0
     assert (again.status_code, unseen.status_code, without.status_code) == (200, 429, 401)
+
+
+async def test_servers_of_idle_callers_make_room_and_their_calls_stay_counted(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.http.servers.MAX_SERVERS", 1)
+    tokens = tmp_path / "tokens"
+    held = tokens_for(tokens, a=["files:read"], b=["files:read"])
+    values = {"tools": ["read_file"], "read": ["**"], "limits": {"calls": 2}}
+    grant = Grant.from_values(values)
+    async with listening_here(yard.root, trusts=tokens, grant=grant) as url:
+        answers: list[bool] = []
+        for name in ("a", "b", "a", "b", "a"):
+            async with connected(url, held[name]) as client:
+                answer = await client.call_tool("read_file", {"path": "src/app.py"})
+                answers.append(answer.is_error is True)
+    assert answers == [False] * 4 + [True]
+
+
+async def test_caller_is_told_to_come_again_while_nobody_can_make_room(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.http.servers.MAX_SERVERS", 1)
+    tokens = tmp_path / "tokens"
+    one, other = tokens_for(tokens, a=["files:read"], b=["files:read"]).values()
+    async with (
+        listening_here(yard.root, trusts=tokens) as url,
+        httpx2.AsyncClient(headers=ACCEPT) as http,
+    ):
+        opened = await http.post(url, json=INITIALIZE, headers=bearer(one))
+        session = bearer(one) | {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+        async with http.stream("GET", url, headers=session) as listening_to:
+            assert listening_to.status_code == 200
+            refused = await http.post(url, json=INITIALIZE, headers=bearer(other))
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        with anyio.fail_after(20):
+            while (await http.post(url, json=INITIALIZE, headers=bearer(other))).is_error:
+                await anyio.sleep(0.02)  # until it is known that the stream has ended
+        gone = await http.post(url, json=ping, headers=session)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert gone.status_code == 404
