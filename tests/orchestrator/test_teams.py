@@ -18,6 +18,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
+from mcp_server.fence.grant import Grant
 from orchestrator.agents import check_spec
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.capabilities import CAPABILITIES
@@ -380,3 +381,19 @@ async def test_plain_pydantic_ai_runs_a_team_with_its_rights_and_budget(
     ]
     assert (result.output, answers) == ("Done.", ["I tried."])
     assert not (project / "new.txt").exists()
+
+
+async def test_delegate_has_no_more_than_the_run_that_asks_was_given(
+    yard: Orchestrator, project: Path
+) -> None:
+    """As when a caller over HTTP runs an agent that may do more than the caller."""
+    model = team_of(chief=[[delegate("writer")], "Done."], writer=[[WRITE], "Written."])
+    reading = yard.connection.within(Grant.from_values({"tools": ["read_file"], "read": ["**"]}))
+
+    run = await yard.run("chief", "go", model=model, connection=reading)
+
+    (event,) = await asked(yard, run.session_id)
+    assert not (project / "new.txt").exists()
+    (outcome, content) = (await returned(yard, event.session_id))[0]
+    assert outcome != "success"
+    assert "write_file" in content
