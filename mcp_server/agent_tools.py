@@ -1,4 +1,4 @@
-"""The tools that run agents: `list_agents`, `run_agent`, `get_run` and `cancel_run`.
+"""The tools that run agents: `list_agents`, `run_agent`, `get_run`, `answer_run`, `cancel_run`.
 
 Hosts cut a call at about a minute. A call waits for a run as long as that allows and then gives
 back its handle; the run goes on. A client that cancels `run_agent` cancels the run; one that is
@@ -18,9 +18,10 @@ from pydantic import BeforeValidator, Field, JsonValue
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import from_json
 
+from mcp_server.asking import ask, can_ask, host_user
 from mcp_server.errors import ConflictError
-from mcp_server.ports import AgentRunner, Line, Order, Step
-from mcp_server.reports import Told, tell_agents, tell_end, tell_progress
+from mcp_server.ports import AgentRunner, Line, Order, RunReport, Step, Verdict
+from mcp_server.reports import Told, tell_agents, tell_end, tell_progress, tell_questions
 from mcp_server.sampling import SampledModel
 from mcp_server.tools.tool import Arguments, Declaration
 
@@ -53,7 +54,29 @@ class AgentCall:
         report = await self.runner.report(run_id, after=after)
         if patience.cancelled_caught and report.status == "running":
             return tell_progress(report, wait_s)
-        return tell_end(report)
+        if report.status != "waiting":
+            return tell_end(report)
+        if can_ask(self.context) and await self._ask(report):
+            return await self.watch(run_id, after=report.last_step, wait_s=wait_s)
+        return tell_questions(await self.runner.report(run_id, after=after))
+
+    async def _ask(self, report: RunReport) -> bool:
+        """Let the host ask its user; return whether the run goes on."""
+        goes_on = False
+        for question in report.questions:
+            verdict = await ask(self.context, question)
+            if verdict is None:
+                return False
+            goes_on = await self.answer(report.run_id, verdict)
+        return goes_on
+
+    async def answer(self, run_id: str, verdict: Verdict) -> bool:
+        """Write an answer down, and let the run go on if it was the last one."""
+        # Cancelled in the middle of this, nobody would know of a run that goes on.
+        goes_on = False
+        with anyio.CancelScope(shield=True):
+            goes_on = await self.runner.answer(run_id, verdict, SampledModel(self.context))
+        return goes_on
 
     async def _progress(self, step: Step) -> None:
         self._told += 1
@@ -133,6 +156,32 @@ class GetRun(AgentArguments):
         return await call.watch(self.run_id, after=self.after, wait_s=self.wait_s)
 
 
+class AnswerRun(AgentArguments):
+    """The arguments of `answer_run`."""
+
+    run_id: RunId
+    """The run that waits."""
+    approve: bool
+    """What your user says: true lets the call be made, false refuses it."""
+    call_id: str | SkipJsonSchema[None] = None
+    """Which call, as it was told; left out, all that wait."""
+    reason: Annotated[str, Field(max_length=2000)] = ""
+    """Of a no: what the agent is told."""
+
+    async def call(self, call: AgentCall) -> Told:
+        """Write the answer down; watch the run if it goes on."""
+        verdict = Verdict(
+            is_approved=self.approve,
+            by=host_user(call.context),
+            call_id=self.call_id,
+            reason=self.reason,
+        )
+        before = (await call.runner.report(self.run_id)).last_step
+        if await call.answer(self.run_id, verdict):
+            return await call.watch(self.run_id, after=before, wait_s=call.patience_s)
+        return tell_questions(await call.runner.report(self.run_id))
+
+
 class CancelRun(AgentArguments):
     """The arguments of `cancel_run`."""
 
@@ -185,6 +234,21 @@ AGENT_TOOLS: Mapping[str, Declaration[AgentArguments]] = MappingProxyType(
                 ),
                 arguments=GetRun,
                 is_read_only=True,
+            ),
+            Declaration(
+                name="answer_run",
+                title="Answer run",
+                description=(
+                    "Tell a run that waits what your user says to a call that needs a person's "
+                    "yes. Ask the user first, and show what would be changed: never decide it "
+                    "yourself. When all are answered the run goes on, and this waits for it as "
+                    "get_run does."
+                ),
+                arguments=AnswerRun,
+                is_read_only=False,
+                is_destructive=True,
+                is_idempotent=False,
+                is_open_world=True,
             ),
             Declaration(
                 name="cancel_run",

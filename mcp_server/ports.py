@@ -113,7 +113,7 @@ class AgentCatalog(Protocol):
 
 
 RunStatus = Literal["running", "succeeded", "failed", "cancelled", "interrupted", "waiting"]
-"""Where a run stands; `interrupted` is one whose process has died."""
+"""Where a run stands; `interrupted` is one whose process has died, `waiting` needs a yes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +151,30 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A call of a run, or of a run that works for it, which waits for a person's yes."""
+
+    call_id: str
+    asked: str
+    """Who wants to call what, in a line."""
+    preview: str = ""
+    """What that would change, as diffs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a person says to what a run waits for."""
+
+    is_approved: bool
+    by: str
+    """Who it was, for the record."""
+    call_id: str | None = None
+    """To which call; to all that wait when None."""
+    reason: str = ""
+    """What the agent is told of a no."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """How a run stands, or has ended."""
 
@@ -172,6 +196,8 @@ class RunReport:
     """Each path that it has changed, as it was changed last."""
     more_files: int = 0
     """How many more there are than are told."""
+    questions: Sequence[Question] = ()
+    """What it waits for."""
 
 
 class HostModel(Protocol):
@@ -234,6 +260,15 @@ class AgentRunner(Protocol):
 
         Raises:
             NotFoundError: there is no such run.
+        """
+        ...
+
+    async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> bool:
+        """Write down what was said; return whether nothing is left to answer and the run goes on.
+
+        Raises:
+            NotFoundError: there is no such run, or no such question.
+            ConflictError: it does not wait.
         """
         ...
 

@@ -48,6 +48,20 @@ def tell_end(report: RunReport) -> Told:
     )
 
 
+def tell_questions(report: RunReport) -> Told:
+    """Return what a run waits for, and how to answer."""
+    rows = [
+        f"Run {report.run_id} of {report.agent} waits for a person's yes, and holds nothing "
+        "meanwhile. Show your user what each call would do, and ask; then call answer_run with "
+        f"run_id {report.run_id!r}, the call_id, and what the user says. Do not decide yourself.",
+    ]
+    rows += rows_that_fit(
+        "\n".join(filter(None, ("", f"call_id {each.call_id!r}: {each.asked}", each.preview)))
+        for each in report.questions
+    )
+    return Told("\n".join((*rows, "", *_facts(report))), _meta(report))
+
+
 def tell_progress(report: RunReport, waited_s: float) -> Told:
     """Return how far a run has come that still goes on, and how to hear more."""
     rows = [

@@ -137,7 +137,13 @@ class Orchestrator:
             wait_s=options.get("wait_s", WAIT_S),
         )
 
-    async def resume(self, session_id: str, *, model: str | Model | None = None) -> RunHandle:
+    async def resume(
+        self,
+        session_id: str,
+        *,
+        model: str | Model | None = None,
+        connection: WorkspaceConnection | None = None,
+    ) -> RunHandle:
         """Let a session's last run go on, which has failed, was cancelled or interrupted.
 
         It goes on from its last settled step: no answer of the model is asked for again, and no
@@ -146,8 +152,10 @@ class Orchestrator:
         Args:
             session_id: The session.
             model: Instead of the one that the run had last.
+            connection: Instead of the one for all runs; see `RunOptions`.
 
         Raises:
+            ApprovalNeededError: If a call of the run needs a yes that nobody has said yet.
             NotFoundError: If there is no such session, or no such agent any more.
             NotResumableError: If the run has succeeded, or the session has none.
             SessionBusyError: If a run holds the session.
@@ -165,7 +173,8 @@ class Orchestrator:
             root=str(self.root),
             session_id=session_id,
         )
-        built = self._built(spec, chosen, RunOptions(model=model))
+        options = RunOptions(model=model, connection=connection or self.connection)
+        built = self._built(spec, chosen, options)
         return await self._runner.resume(RunRequest(built, draft), last.run_id)
 
     async def run(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunResult:

@@ -21,6 +21,7 @@ from mcp_server.ports import (
     RunnableAgent,
     RunReport,
     Step,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -113,6 +114,10 @@ class LateRunner:
     async def report(self, run_id: str, *, after: int = 0) -> RunReport:
         """Return how a run stands, with its steps above `after`."""
         return await (await self._running()).report(run_id, after=after)
+
+    async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> bool:
+        """Write down what was said; return whether the run goes on."""
+        return await (await self._running()).answer(run_id, verdict, host)
 
     async def cancel(self, run_id: str) -> None:
         """Stop a run, and return once that is on record."""

@@ -17,7 +17,7 @@ import anyio
 from mcp_server import errors as theirs
 from mcp_server.changed import ChangedFile
 from mcp_server.fence.grant import Grant
-from mcp_server.ports import HostModel, Operator, Order, RunReport, Step
+from mcp_server.ports import HostModel, Operator, Order, Question, RunReport, Step, Verdict
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.client_model import CLIENT, ClientModel
 from orchestrator.connections import StdioConnection, WorkspaceConnection
@@ -33,9 +33,12 @@ from orchestrator.errors import (
     WrongRootError,
 )
 from orchestrator.events import FileChanged, RecordedEvent, Usage
+from orchestrator.lifecycle import RunStatus
 from orchestrator.owners import owner_of
 from orchestrator.runnable import without_place
 from orchestrator.runner import RunHandle
+from orchestrator.store.approvals import Answer
+from orchestrator.store.approvals import Question as RecordedQuestion
 from orchestrator.store.one_run import FoundRun
 from orchestrator.store.sessions import Sessions
 from orchestrator.words import as_text, in_words, told
@@ -169,6 +172,8 @@ class Running:
         with _translated():
             found = await self._found(run_id)
             events = [recorded async for recorded in self._events(found)]
+            waits = found.status is RunStatus.WAITING
+            questions = [_asked(each) for each in await self._questions(found)] if waits else []
         lines = [(recorded.seq, told(recorded.event)) for recorded in events]
         changed = [e.event for e in events if isinstance(e.event, FileChanged)]
         usage = _usage(found)
@@ -186,7 +191,37 @@ class Running:
             usage=usage.model_dump(mode="json", exclude={"version"}),
             files=_files(changed),
             more_files=sum(event.more for event in changed),
+            questions=questions,
         )
+
+    async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> bool:
+        """Write down what was said; return whether nothing is left and the run goes on."""
+        with _translated():
+            found = await self._found(run_id)
+            waiting = [
+                q
+                for q in await self._questions(found)
+                if verdict.call_id in (None, q.request.call_id)
+            ]
+            if not waiting:
+                raise NotFoundError("question", verdict.call_id or run_id)
+            said = Answer(is_approved=verdict.is_approved, by=verdict.by, reason=verdict.reason)
+            for question in waiting:
+                await self._sessions.answer(question.run_id, said, call_id=question.request.call_id)
+            if await self._questions(found):
+                return False
+        with self._place() as place, _translated():
+            place.handle = await self.yard.resume(
+                found.session_id,
+                model=ClientModel(host) if self.model == CLIENT else self.model,
+                connection=self.connection,
+            )
+        return True
+
+    async def _questions(self, found: FoundRun) -> list[RecordedQuestion]:
+        """Return what a run and its delegates wait for."""
+        every = await self._sessions.questions()
+        return [each for each in every if each.top_session_id == found.session_id]
 
     async def cancel(self, run_id: str) -> None:
         """Stop a run, and return once that is on record."""
@@ -242,6 +277,15 @@ def _no_place_of_ones_own(own: list[_UnderWay]) -> theirs.LimitError:
         limit=len(own),
         actual=len(own),
         unit="runs",
+    )
+
+
+def _asked(question: RecordedQuestion) -> Question:
+    line = told(question.request) or question.request.tool
+    return Question(
+        call_id=question.request.call_id,
+        asked=f"{question.agent}: {line}",
+        preview=question.request.preview,
     )
 
 

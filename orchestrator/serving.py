@@ -19,6 +19,7 @@ from orchestrator.adapter import SpecCatalog, server_errors_raised
 from orchestrator.catalogue import open_catalogue
 from orchestrator.errors import InvalidInputError
 from orchestrator.late import LINGER_S, open_late
+from orchestrator.owners import owner_of
 from orchestrator.record_url import sqlite_file
 from orchestrator.roots import as_globs, own_places, resolve_root
 from orchestrator.settings import Settings, load_settings
@@ -75,7 +76,7 @@ class Yard:
             record = Record(settings, tasks)
             offers = Offers(
                 catalog=SpecCatalog(catalogue),
-                transcripts=RecordedTranscripts(record, root),
+                transcripts=RecordedTranscripts(record, root, owner_of("", grant)),
                 patience_s=arguments.patience,
             )
             if runs_agents:

@@ -15,7 +15,7 @@ LAYERS = {
         ("fence", "pipes", "wire", "front"),
         ("changed", "calls"),
         ("ports",),
-        ("tools", "callers", "failures", "prompts", "reports", "sampling"),
+        ("tools", "callers", "failures", "prompts", "reports", "sampling", "asking"),
         ("agent_tools",),
         ("resources",),
         ("completion", "notices"),

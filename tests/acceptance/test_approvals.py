@@ -9,9 +9,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import anyio
 import pytest
+from mcp import Client
+from mcp.client.context import ClientRequestContext
+from mcp_types import ElicitRequestParams, ElicitResult, ErrorData
 
 from tests.acceptance.conftest import COMMAND, DEADLINE_S, Workyard
+from tests.acceptance.hosted import ERAS, Era, run_of, served, text_of
 from tests.wire.environment import environment
 from tests.wire.script import Answer, Call, Say
 from tests.wire.server import Wire, serving
@@ -94,3 +99,71 @@ def _read_until(terminal: int, mark: str) -> str:
             text += os.read(terminal, 4096).decode(errors="replace")
     assert mark in text, text
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_host_is_told_what_a_run_waits_for_and_answers_for_its_user(
+    project: Path, specs: Path, era: Era
+) -> None:
+    with serving(Wire(SCRIPT)) as url:
+        env = environment("anthropic", url)
+        server = served(project, "--specs", str(specs), "--model", "anthropic:pretend", env=env)
+        with anyio.fail_after(DEADLINE_S):
+            async with Client(server, mode=era) as client:
+                order = {"agent": "careful", "task": "go"}
+                waiting = await client.call_tool("run_agent", order)
+                run_id = run_of(waiting)["run_id"]
+                before = (project / "README.md").read_text()
+                wrong = await client.call_tool(
+                    "answer_run", {"run_id": run_id, "approve": True, "call_id": "another"}
+                )
+                done = await client.call_tool("answer_run", {"run_id": run_id, "approve": True})
+                late = await client.call_tool("answer_run", {"run_id": run_id, "approve": True})
+
+    assert run_of(waiting)["status"] == "waiting"
+    assert not waiting.is_error
+    for part in ("waits for a person's yes", "-A till that adds prices.", "answer_run", run_id):
+        assert part in text_of(waiting)
+    assert before == "# Sample\n\nA till that adds prices.\n"
+    assert wrong.is_error
+    assert text_of(done).startswith("Done.\n")
+    assert run_of(done)["run_id"] == run_id
+    assert [file["path"] for file in run_of(done)["files"]] == ["README.md"]
+    assert (late.is_error, "question" in text_of(late)) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "is_changed"),
+    [
+        (ElicitResult(action="accept", content={"allow": True}), "succeeded", True),
+        (ElicitResult(action="accept", content={"allow": False}), "succeeded", False),
+        (ElicitResult(action="decline"), "succeeded", False),
+        (ElicitResult(action="cancel"), "waiting", False),
+        (ErrorData(code=-32603, message="no window"), "waiting", False),
+    ],
+    ids=["yes", "no", "declined", "closed", "failed"],
+)
+async def test_host_that_can_ask_its_user_does(
+    project: Path, specs: Path, said: ElicitResult | ErrorData, status: str, is_changed: bool
+) -> None:
+    shown: list[str] = []
+
+    async def answer(
+        context: ClientRequestContext, params: ElicitRequestParams
+    ) -> ElicitResult | ErrorData:
+        shown.append(params.message)
+        return said
+
+    before = (project / "README.md").read_text()
+    with serving(Wire(SCRIPT)) as url:
+        env = environment("anthropic", url)
+        server = served(project, "--specs", str(specs), "--model", "anthropic:pretend", env=env)
+        with anyio.fail_after(DEADLINE_S):
+            async with Client(server, mode="legacy", elicitation_callback=answer) as client:
+                run = await client.call_tool("run_agent", {"agent": "careful", "task": "go"})
+
+    (message,) = shown
+    assert "careful: ? write_file needs a yes" in message
+    assert "-A till that adds prices." in message
+    assert run_of(run)["status"] == status
+    assert ((project / "README.md").read_text() != before) is is_changed
