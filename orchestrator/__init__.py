@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from orchestrator.doctor.examining import examine
     from orchestrator.history.history import History
     from orchestrator.mapping import Task, TaskResult
+    from orchestrator.models.prices import facts_of, models_of
+    from orchestrator.probing import ask_models
     from orchestrator.runner import RunHandle, RunResult
     from orchestrator.store.approvals import Answer, Question
     from orchestrator.store.database import (
@@ -37,10 +39,13 @@ __all__ = [
     "RunResult",
     "Task",
     "TaskResult",
+    "ask_models",
     "check_spec",
     "database_address",
     "database_revisions",
     "examine",
+    "facts_of",
+    "models_of",
     "open_store",
     "run_sync",
     "shareable_url",
@@ -60,10 +65,13 @@ _HOMES = {
     "RunResult": "orchestrator.runner",
     "Task": "orchestrator.mapping",
     "TaskResult": "orchestrator.mapping",
+    "ask_models": "orchestrator.probing",
     "check_spec": "orchestrator.agents",
     "database_address": "orchestrator.store.database",
     "database_revisions": "orchestrator.store.database",
     "examine": "orchestrator.doctor.examining",
+    "facts_of": "orchestrator.models.prices",
+    "models_of": "orchestrator.models.prices",
     "open_store": "orchestrator.store.store",
     "run_sync": "orchestrator.bootstrap",
     "shareable_url": "orchestrator.store.database",

@@ -5,7 +5,6 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import (
     Any,
-    cast,
 )  # the deps of a spec's agent are a plain mapping or None; its output too
 
 import jsonschema
@@ -13,17 +12,15 @@ from pydantic import JsonValue
 from pydantic_ai import Agent, AgentSpec, ModelRetry
 from pydantic_ai.capabilities import CAPABILITY_TYPES, AbstractCapability
 from pydantic_ai.exceptions import UserError
-from pydantic_ai.models import Model, infer_model
+from pydantic_ai.models import Model
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_handlebars import HandlebarsError
 
 from orchestrator.capabilities import CAPABILITIES, Budget
 from orchestrator.compaction.capability import Compaction
-from orchestrator.errors import ModelNotConfiguredError
 from orchestrator.harness import harness_types
-from orchestrator.models import OFFLINE
-from orchestrator.offline import OfflineModel
+from orchestrator.models.service import has_timeout
 from orchestrator.spec_source import Place
 from orchestrator.specs import Spec
 
@@ -35,21 +32,6 @@ RETRIES = 3
 AI's 1 ends a run at the second slip."""
 
 
-def build_model(name: str) -> Model:
-    """Return the model of a name.
-
-    Raises:
-        ModelNotConfiguredError: If the name is unknown, a key is missing, or the provider's package
-            is not installed.
-    """
-    if name == OFFLINE:
-        return OfflineModel()
-    try:
-        return infer_model(name)
-    except (UserError, ImportError, ValueError) as error:
-        raise ModelNotConfiguredError(f"Model {name!r} cannot be used: {error}") from error
-
-
 def build_agent(
     spec: Spec, model: Model, types: CapabilityTypes, *, model_timeout_s: float
 ) -> WorkyardAgent:
@@ -59,7 +41,8 @@ def build_agent(
         spec: The spec.
         model: What it runs on.
         types: What its capabilities are: those of `capabilities_at` a workspace.
-        model_timeout_s: How long a request to the model may go without an answer.
+        model_timeout_s: How long a request to the model may go without an answer, if neither the
+            spec nor the model says.
 
     Raises:
         SpecError: If a capability is unknown or its arguments do not fit.
@@ -69,14 +52,14 @@ def build_agent(
     # Every agent has them: a run that never ends, or a session that grows beyond its model, is
     # nothing to opt out of.
     always = [kind() for kind in (Budget, Compaction) if not _has(spec, kind)]
-    own_timeout = (spec.document.model_settings or {}).get("timeout", model_timeout_s)
+    has_own = "timeout" in (spec.document.model_settings or {}) or has_timeout(model)
     try:
         parsed = AgentSpec.from_dict(dict(spec.values))
         agent: WorkyardAgent = Agent.from_spec(
             parsed,
             custom_capability_types=types,
             model=model,
-            model_settings=cast(ModelSettings, {"timeout": own_timeout}),
+            model_settings=None if has_own else ModelSettings(timeout=model_timeout_s),
             retries=RETRIES if spec.document.retries is None else None,
             capabilities=always,
         )

@@ -1,6 +1,5 @@
 """The composition root: the one place that constructs and wires."""
 
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Self, Unpack
 import anyio
 from pydantic_ai.models import Model
 
-from orchestrator.agents import WorkyardAgent, build_agent, build_model
+from orchestrator.agents import WorkyardAgent, build_agent
 from orchestrator.busy import WAIT_S, Turns
 from orchestrator.capabilities import capabilities_at
 from orchestrator.catalogue import Catalogue, open_catalogue
@@ -22,7 +21,7 @@ from orchestrator.events import RecordedEvent
 from orchestrator.history.history import History
 from orchestrator.history.recorded import RecordedCall, Undo, Which
 from orchestrator.mapping import Task, TaskResult, Tasks, check_mapped, keyed
-from orchestrator.models import choose_model
+from orchestrator.models.service import Models, open_models
 from orchestrator.orders import RunOptions, check_options, check_prompt
 from orchestrator.record_url import sqlite_file
 from orchestrator.replay.asking import Comparison
@@ -61,6 +60,7 @@ class Orchestrator:
     connection: WorkspaceConnection
     """How agents reach the workspace."""
     _settings: Settings
+    _models: Models
     _runner: Runner
     _turns: Turns
     _replays: Replays
@@ -96,7 +96,10 @@ class Orchestrator:
         denied = as_globs(own, place)
         connection = connect(place, denied, settings.state_dir)
         history = History(place, settings.state_dir)
-        async with open_store(settings.effective_database_url) as store:
+        async with (
+            open_models(settings) as models,
+            open_store(settings.effective_database_url) as store,
+        ):
             runner = Runner(store)
             catalogue = open_catalogue(settings, specs)
             replays = Replays(
@@ -116,6 +119,7 @@ class Orchestrator:
                     history,
                     connection,
                     settings,
+                    models,
                     runner,
                     Turns(runner),
                     replays,
@@ -359,15 +363,7 @@ class Orchestrator:
         return build_agent(spec, model, types, model_timeout_s=self._settings.model_timeout_s)
 
     def _model_for(self, spec: Spec, requested: str | Model | None) -> tuple[str, Model]:
-        if isinstance(requested, Model):
-            return requested.model_id, requested
-        choice = choose_model(
-            requested,
-            configured=self._settings.model,
-            spec_model=spec.document.model,
-            environ=os.environ,
-        )
-        return choice.name, build_model(choice.name)
+        return self._models.choose(requested, spec.document.model)
 
 
 def run_sync(

@@ -5,6 +5,7 @@
     │   ├── SpecError          file, line, field
     │   ├── InputsError        the caller's inputs do not fit the spec's deps_schema
     │   ├── WrongRootError
+    │   ├── ModelSettingsError  file, key
     │   └── ModelNotConfiguredError
     ├── NotFoundError          names what is near
     │   └── ChangeNotFoundError
@@ -78,6 +79,21 @@ class WrongRootError(InvalidInputError):
         self.session_id = session_id
         self.root = root
         super().__init__(f"Session {session_id!r} is at work in {root!r}; go on with that root.")
+
+
+class ModelSettingsError(InvalidInputError):
+    """`models.toml` cannot be used."""
+
+    def __init__(self, problem: str, *, file: Path, key: str | None = None) -> None:
+        self.problem = problem
+        self.file = file
+        self.key = key
+        super().__init__(f"{file}: {self.without_place}")
+
+    @property
+    def without_place(self) -> str:
+        """What is wrong, without the directory."""
+        return f"{self.key}: {self.problem}." if self.key else f"{self.problem}."
 
 
 class ModelNotConfiguredError(InvalidInputError):

@@ -140,6 +140,19 @@ class ApprovalDecided(_Fact):
     """What the model is told of a no."""
 
 
+class ModelStoodIn(_Fact):
+    """Another model has answered in place of the run's, whose provider has failed.
+
+    The message with the answer has what each has failed with.
+    """
+
+    type: Literal["model_stood_in"] = "model_stood_in"
+    model: str
+    """Who has answered: the provider, and the model as it is called there."""
+    failed: tuple[str, ...]
+    """Who was asked before, in that order."""
+
+
 class HistoryCompacted(_Fact):
     """The conversation has grown too long for the model, which is given a summary of it instead.
 
@@ -201,6 +214,7 @@ Event = Annotated[
     | AgentAsked
     | ApprovalRequested
     | ApprovalDecided
+    | ModelStoodIn
     | HistoryCompacted
     | AgentMessage
     | RunResumed

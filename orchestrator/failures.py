@@ -6,9 +6,12 @@ ours and stays what it is.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain, repeat
 
 from mcp import MCPError
 from pydantic_ai.exceptions import (
+    FallbackExceptionGroup,
     ModelAPIError,
     ModelAuthenticationError,
     ModelConnectionError,
@@ -23,6 +26,7 @@ from pydantic_ai.exceptions import (
     UsageLimitExceeded,
     UserError,
 )
+from pydantic_ai.messages import ModelResponse
 
 from orchestrator.capabilities import BudgetExceededError
 from orchestrator.errors import (
@@ -52,6 +56,8 @@ def explain(error: BaseException, model: str) -> OrchestratorError | None:
 
 def _explained(error: BaseException, model: str) -> OrchestratorError | None:
     for cause in causes(error):
+        if isinstance(cause, FallbackExceptionGroup):
+            return _nobody_answered(cause, model)
         if isinstance(cause, OrchestratorError):
             return cause
         for kind, build in _TABLE.items():
@@ -71,6 +77,17 @@ def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     return text
 
 
+def without_secrets(response: ModelResponse) -> ModelResponse:
+    """Return a response that can be put on record: what failed before it is told in their words."""
+    if not response.failed_attempts:
+        return response
+    attempts = [
+        replace(attempt, error=attempt.error and redact(attempt.error))
+        for attempt in response.failed_attempts
+    ]
+    return replace(response, failed_attempts=attempts)
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, what is in it if it is a group, and what it was raised from."""
     yield error
@@ -79,6 +96,14 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             yield from causes(inner)
     elif error.__cause__ is not None:
         yield from causes(error.__cause__)
+
+
+def _nobody_answered(group: FallbackExceptionGroup, model: str) -> OrchestratorError:
+    """Say of each model of a chain why it has not answered."""
+    names = [f"{attempt.provider_name}:{attempt.model_name}" for attempt in group.attempts]
+    known = chain(names, repeat(model))
+    told = [str(_explained(error, next(known))) for error in group.exceptions]
+    return ModelUnavailableError(f"None of {len(told)} models answered. {' '.join(told)}")
 
 
 def _budget(error: BudgetExceededError, model: str) -> OrchestratorError:
@@ -93,6 +118,8 @@ def _budget(error: BudgetExceededError, model: str) -> OrchestratorError:
 
 def _model(what: str, advice: str) -> Callable[[ModelAPIError, str], OrchestratorError]:
     def build(error: ModelAPIError, model: str) -> OrchestratorError:
+        if not model.endswith(error.model_name):  # one that stands in for it has failed
+            model = error.model_name
         status = f" ({error.status_code})" if isinstance(error, ModelHTTPError) else ""
         wait = f" It asks to wait {error.retry_after:g} s." if error.retry_after else ""
         said = _said(error)

@@ -41,6 +41,7 @@ from orchestrator.events import (
     AgentMessage,
     Event,
     FileChanged,
+    ModelStoodIn,
     RunEnded,
     TextDelta,
     ThinkingDelta,
@@ -48,6 +49,7 @@ from orchestrator.events import (
     ToolReturned,
     Usage,
 )
+from orchestrator.failures import without_secrets
 from orchestrator.store.claimed import Additions, ClaimedRun, Compacted
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.facts import shown
@@ -206,6 +208,11 @@ class Recorder(AbstractCapability[Any]):
         if not self._has_shown_text:
             # An answer that came at once is told once.
             self._text = [(kind, text) for kind, text in self._text if kind is not TextDelta]
+        response = without_secrets(response)
+        if response.failed_attempts:
+            failed = tuple(f"{a.provider_name}:{a.model_name}" for a in response.failed_attempts)
+            answered = f"{response.provider_name}:{response.model_name}"
+            self._note(ModelStoodIn(model=answered, failed=failed))
         for part in response.parts:
             if isinstance(part, TextPart) and part.content:
                 self._note(AgentMessage(content=part.content))

@@ -26,6 +26,7 @@ from orchestrator.errors import (
     InvalidInputError,
     LimitError,
     ModelNotConfiguredError,
+    ModelSettingsError,
     NotFoundError,
     OrchestratorError,
     SessionBusyError,
@@ -331,6 +332,8 @@ def _translated() -> Iterator[None]:
 
 def _theirs(error: OrchestratorError) -> theirs.ServerError:
     match error:
+        case ModelSettingsError():
+            return theirs.InvalidInputError(f"{error.file.name}: {error.without_place}")
         case ModelNotConfiguredError():
             return theirs.InvalidInputError(f"{error} {_IN_A_HOST}")
         case SpecError():

@@ -11,6 +11,7 @@ from orchestrator.events import (
     Event,
     FileChanged,
     HistoryCompacted,
+    ModelStoodIn,
     RunEnded,
     RunResumed,
     RunStarted,
@@ -99,10 +100,12 @@ def told(event: Event) -> str | None:
 
 
 def _told_of_others(event: Event) -> str | None:
-    """Return as a line what agents and people beside the run have to do with it."""
+    """Return as a line what agents, models and people beside the run have to do with it."""
     match event:
         case AgentAsked():
             return f"  ⇢ {one_line(event.agent)}, session {one_line(event.session_id)}"
+        case ModelStoodIn():
+            return f"⇄ {one_line(event.model)} in place of {one_line(', '.join(event.failed))}"
         case ApprovalRequested():
             return f"? {one_line(event.tool)} needs a yes: {_arguments(event.arguments)}"
         case ApprovalDecided():

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from pydantic_ai import models
 
-from orchestrator.models import PROVIDERS
+from orchestrator.models.providers import PROVIDERS
 from orchestrator.store.database import upgrade_database
 from tests.postgres import FAST, Server, running, wheel
 from tests.wire.loopback_only import loopback_only

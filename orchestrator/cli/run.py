@@ -15,7 +15,9 @@ from orchestrator.cli.exits import reported
 from orchestrator.cli.terminal import stderr
 from orchestrator.errors import ModelNotConfiguredError
 from orchestrator.lifecycle import WhenBusy
-from orchestrator.models import OFFLINE, choose_model
+from orchestrator.models.choice import choose_model
+from orchestrator.models.providers import OFFLINE
+from orchestrator.models.user_settings import load_model_settings
 from orchestrator.settings import load_settings
 
 RootOption = Annotated[
@@ -23,7 +25,10 @@ RootOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="provider:model, or 'offline', which is no language model."),
+    typer.Option(
+        "--model",
+        help="provider:model, an alias of yours, or 'offline', which is no language model.",
+    ),
 ]
 SpecsOption = Annotated[
     Path | None, typer.Option("--specs", help="A directory of your own agent specs.")
@@ -108,15 +113,17 @@ def ask(
 def _any_model() -> str:
     settings = load_settings()
     spec = open_catalogue(settings).get(GUIDE)
+    known = load_model_settings(settings.config_dir)
     try:
         choice = choose_model(
             None,
             configured=settings.model,
             spec_model=spec.document.model,
+            known=known,
             environ=os.environ,
         )
     except ModelNotConfiguredError:
-        if settings.model is not None:
+        if settings.model is not None or known.default is not None:
             raise
         stderr.print("No key is set: this is the offline model, which is no language model.")
         return OFFLINE

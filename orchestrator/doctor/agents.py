@@ -7,8 +7,14 @@ from orchestrator.agents import check_spec
 from orchestrator.catalogue import open_catalogue
 from orchestrator.doctor.findings import Finding, failed, ok, warning
 from orchestrator.doctor.machine import unwritable
-from orchestrator.errors import ModelNotConfiguredError, OrchestratorError, SpecError
-from orchestrator.models import PROVIDERS, require_key
+from orchestrator.errors import (
+    ModelNotConfiguredError,
+    ModelSettingsError,
+    OrchestratorError,
+    SpecError,
+)
+from orchestrator.models.choice import require_key
+from orchestrator.models.user_settings import FILE, load_model_settings
 from orchestrator.record_url import sqlite_file
 from orchestrator.settings import Settings
 from orchestrator.store.database import database_address, database_revisions
@@ -39,14 +45,19 @@ async def record(url: str) -> Finding:
 
 
 def model(settings: Settings, environ: Mapping[str, str]) -> Finding:
-    """Say which providers can be used now."""
-    usable = [each.title for each in PROVIDERS if each.is_usable(environ)]
-    others = [f"{p.title}: {p.advice}" for p in PROVIDERS if not p.is_usable(environ)]
-    if settings.model is not None:
-        try:
-            require_key(settings.model, environ)
-        except ModelNotConfiguredError as error:
-            return failed("model", f"{error} (WORKYARD_MODEL names it.)")
+    """Say which providers can be used now, and what is wrong with what the user has set."""
+    try:
+        known = load_model_settings(settings.config_dir)
+    except ModelSettingsError as error:
+        return failed("model", str(error))
+    usable = [each.title for each in known.all_providers if each.is_usable(environ)]
+    others = [f"{p.title}: {p.advice}" for p in known.all_providers if not p.is_usable(environ)]
+    for name, place in ((settings.model, "WORKYARD_MODEL"), (known.default, FILE)):
+        if name is not None:
+            try:
+                require_key(known.resolved(name), known, environ)
+            except ModelNotConfiguredError as error:
+                return failed("model", f"{error} ({place} names it.)")
     if usable:
         return ok("model", f"{', '.join(usable)} can be used here", "; ".join(others))
     return warning(

@@ -11,6 +11,7 @@ from orchestrator.bootstrap import Orchestrator
 from orchestrator.connections import InProcessConnection
 from orchestrator.errors import ModelUnavailableError
 from orchestrator.events import AgentMessage, ToolReturned
+from orchestrator.models.user_settings import FILE
 from orchestrator.settings import Settings
 from tests.wire.environment import environment, service_account_environment
 from tests.wire.script import Answer, Call, Drop, Fail, Hang, Say, Stop, turn
@@ -100,6 +101,8 @@ async def test_provider_that_fails_is_named_with_its_own_words(
     """What the provider says has no part of the server's: here it needs no process."""
     wire = Wire(lambda received: answer)
     settings = Settings(model_timeout_s=0.5)
+    settings.config_dir.mkdir(parents=True)
+    (settings.config_dir / FILE).write_text(f"[providers.{provider}]\nretries = 0\n")
     async with serve(wire) as url:
         for name, value in environment(provider, url).items():
             monkeypatch.setenv(name, value)

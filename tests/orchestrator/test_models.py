@@ -3,7 +3,9 @@
 import pytest
 
 from orchestrator.errors import ModelNotConfiguredError
-from orchestrator.models import PROVIDERS, choose_model
+from orchestrator.models.choice import choose_model
+from orchestrator.models.providers import PROVIDERS
+from orchestrator.models.user_settings import ModelSettings
 
 EVERY_KEY = {variable: "k" for provider in PROVIDERS for variable in provider.variables}
 SPEC = "anthropic:claude-sonnet-5-5"
@@ -16,7 +18,11 @@ def choice(
     **environ: str,
 ) -> str:
     return choose_model(
-        requested, configured=configured, spec_model=spec_model, environ=environ
+        requested,
+        configured=configured,
+        spec_model=spec_model,
+        known=ModelSettings(),
+        environ=environ,
     ).name
 
 
@@ -41,6 +47,7 @@ def test_the_specs_model_comes_third_when_its_key_is_set() -> None:
         ("GEMINI_API_KEY", "google:"),
         ("GOOGLE_CLOUD_PROJECT", "google-cloud:"),
         ("OPENAI_API_KEY", "openai:"),
+        ("PYDANTIC_AI_GATEWAY_API_KEY", "gateway/"),
     ],
 )
 def test_else_the_first_provider_with_a_key(variable: str, prefix: str) -> None:
@@ -69,6 +76,7 @@ def test_without_any_key_it_is_said_what_to_set() -> None:
         ("openai:x", "OPENAI_API_KEY"),
         ("openai-chat:x", "OPENAI_BASE_URL"),
         ("ollama:x", "OLLAMA_BASE_URL"),
+        ("gateway/anthropic:x", "PYDANTIC_AI_GATEWAY_API_KEY"),
     ],
 )
 def test_model_without_its_key_is_refused_by_the_variables_name(name: str, variable: str) -> None:

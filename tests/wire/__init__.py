@@ -23,6 +23,9 @@ proved by `test_environment.py`; `environment(provider, base_url)` returns them:
 |                 | GOOGLE_APPLICATION_CREDENTIALS=a file,        | locations/..., with the token  |
 |                 | GOOGLE_CLOUD_PROJECT, GOOGLE_CLOUD_LOCATION   | that its `token_uri` grants    |
 
+`gateway/...:` is led here by PYDANTIC_AI_GATEWAY_BASE_URL=URL/gateway and a
+PYDANTIC_AI_GATEWAY_API_KEY, and speaks what the provider behind it speaks.
+
 NO_PROXY=127.0.0.1 besides, where the machine has an HTTP proxy. The provider `google-cloud` reads
 GOOGLE_APPLICATION_CREDENTIALS first, then GOOGLE_API_KEY, then GEMINI_API_KEY; without any it asks
 Google's metadata server, which is on another machine. GOOGLE_CLOUD_PROJECT and

@@ -108,6 +108,7 @@ async def _receive(request: Request, wire_format: WireFormat, player: Player) ->
         headers=dict(request.headers),
         body=body,
         key=credential(request.headers),
+        port=request.client.port if request.client else 0,
         model=asked.model,
         streamed=asked.streamed,
         tools=asked.tools,
@@ -154,7 +155,9 @@ def _fail(fail: Fail, wire_format: WireFormat, received: Received) -> Response:
         frames = _one_by_one([*begun, wire_format.error_event(fail)])
         return StreamingResponse(frames, media_type=EVENT_STREAM)
     headers = {} if fail.client_retries else {"x-should-retry": "false"}
-    if fail.retry_after is not None and wire_format.retry_after_header:
+    if isinstance(fail.retry_after, str):
+        headers["retry-after"] = fail.retry_after
+    elif fail.retry_after is not None and wire_format.retry_after_header:
         headers["retry-after"] = f"{fail.retry_after:g}"
     return JSONResponse(wire_format.error(fail), status_code=fail.status, headers=headers)
 

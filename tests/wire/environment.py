@@ -32,6 +32,12 @@ def environment(provider: str, base_url: str, *, key: str = KEY) -> dict[str, st
             return {"GOOGLE_GEMINI_BASE_URL": base_url, "GOOGLE_API_KEY": key, **DIRECT}
         case "google-cloud":
             return {"GOOGLE_VERTEX_BASE_URL": base_url, "GOOGLE_API_KEY": key, **DIRECT}
+        case "gateway":
+            return {
+                "PYDANTIC_AI_GATEWAY_BASE_URL": f"{base_url}/gateway",
+                "PYDANTIC_AI_GATEWAY_API_KEY": key,
+                **DIRECT,
+            }
     raise ValueError(f"No way is known to point provider {provider!r} elsewhere by environment.")
 
 

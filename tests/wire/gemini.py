@@ -56,7 +56,7 @@ def error(fail: Fail) -> Json:
     details: list[Json] = []
     if fail.code is not None:
         details.append({"@type": f"{DETAIL}.ErrorInfo", "reason": fail.code})
-    if fail.retry_after is not None:
+    if isinstance(fail.retry_after, int | float):
         details.append({"@type": f"{DETAIL}.RetryInfo", "retryDelay": f"{fail.retry_after:g}s"})
     status = STATUSES.get(fail.status, "UNKNOWN")
     told = {"code": fail.status, "message": fail.message, "status": status}

@@ -46,8 +46,8 @@ class Fail:
 
     status: int
     message: str
-    retry_after: float | None = None
-    """Seconds, as the `Retry-After` header. OpenAI's and Anthropic's clients wait that long."""
+    retry_after: float | str | None = None
+    """Seconds, or an HTTP date, as the `Retry-After` header; Google tells seconds in the body."""
     code: str | None = None
     """The provider's own word for the error, where the status alone does not say it."""
     after: str | None = None
@@ -91,6 +91,8 @@ class Received:
     """The JSON object as it came; any JSON."""
     key: str | None
     """The credential: bearer token, `x-api-key` or `x-goog-api-key`."""
+    port: int = 0
+    """The client's, which tells its connections apart."""
     model: str = ""
     streamed: bool = False
     tools: tuple[str, ...] = ()

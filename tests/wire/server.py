@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 import anyio
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 
 from tests.wire import anthropic_messages, gemini, openai_chat, openai_responses
 from tests.wire.script import Answer, Fail, Received, Script
@@ -23,14 +24,15 @@ class Wire:
         self.script = script
         self.models = tuple(models)
         self.requests: list[Received] = []
-        self.app = Starlette(
-            routes=[
-                *openai_chat.routes(self, self.models),
-                *openai_responses.routes(self),
-                *anthropic_messages.routes(self),
-                *gemini.routes(self),
-            ]
-        )
+        openai = [*openai_chat.routes(self, self.models), *openai_responses.routes(self)]
+        anthropic, google = anthropic_messages.routes(self), gemini.routes(self)
+        gateway = [
+            Mount("/openai", routes=[_without_version(route) for route in openai]),
+            Mount("/anthropic", routes=anthropic),
+            Mount("/google-vertex", routes=google),
+        ]
+        routes = [*openai, *anthropic, *google, Mount("/gateway", routes=gateway)]
+        self.app = Starlette(routes=routes)
 
     def next_number(self) -> int:
         return len(self.requests) + 1
@@ -44,6 +46,10 @@ class Wire:
             told = f"The script has {len(self.script)} answers; this is request {received.number}."
             return Fail(418, told)
         return self.script[received.number - 1]
+
+
+def _without_version(route: Route) -> Route:
+    return Route(route.path.removeprefix("/v1"), route.endpoint, methods=list(route.methods or ()))
 
 
 class _Server(uvicorn.Server):

@@ -8,6 +8,7 @@ import pytest
 from orchestrator.catalogue import Catalogue
 from orchestrator.doctor import agents, machine
 from orchestrator.doctor.findings import Finding, Status
+from orchestrator.models.user_settings import FILE
 from orchestrator.settings import Settings, load_settings
 
 
@@ -107,6 +108,24 @@ def test_model_that_lacks_its_key_is_named() -> None:
     assert status is Status.FAILED
     assert "set OPENAI_API_KEY" in text
     assert "WORKYARD_MODEL" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("default = 'openai:x'", "set OPENAI_API_KEY. (models.toml names it.)"),
+        ("defalt = 'openai:x'", "models.toml: defalt: there is no such setting"),
+    ],
+)
+def test_what_is_wrong_with_the_settings_of_models_is_named(text: str, part: str) -> None:
+    settings = load_settings()
+    settings.config_dir.mkdir(parents=True)
+    (settings.config_dir / FILE).write_text(text)
+
+    status, told = said(agents.model(settings, {"ANTHROPIC_API_KEY": "sk-1"}))
+
+    assert status is Status.FAILED
+    assert part in told
 
 
 def test_broken_spec_is_named_and_the_others_are_counted() -> None:
