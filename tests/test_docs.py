@@ -16,6 +16,7 @@ from orchestrator.agents import check_spec
 from orchestrator.catalogue import Catalogue
 from orchestrator.cli.app import app
 from orchestrator.lifecycle import TRANSITIONS
+from orchestrator.models.user_settings import FILE, load_model_settings
 from orchestrator.specs import load_spec
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -63,6 +64,14 @@ def test_spec_in_the_readme_is_sound(tmp_path: Path) -> None:
     file.write_text(spec)
 
     check_spec(load_spec(file))
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/howto-local-models.md"])
+def test_model_settings_in_the_documents_are_sound(name: str, tmp_path: Path) -> None:
+    (settings,) = blocks(text_of(name), "toml")
+    (tmp_path / FILE).write_text(settings)
+
+    assert load_model_settings(tmp_path).aliases
 
 
 def test_readme_names_every_field_of_a_grant_and_flags_that_exist(
