@@ -90,10 +90,13 @@ async def test_what_was_answered_under_a_name_is_not_asked_again(yard: Orchestra
 
 
 async def test_interrupted_map_goes_on_where_it_was(yard: Orchestrator) -> None:
-    begun = anyio.Event()
+    begun, at_work = anyio.Event(), 0
 
     async def stick() -> None:
-        begun.set()
+        nonlocal at_work
+        at_work += 1
+        if at_work == 2:
+            begun.set()
         await anyio.sleep_forever()
 
     async def read_one() -> None:
