@@ -17,8 +17,11 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_handlebars import HandlebarsError
 
-from orchestrator.capabilities import CAPABILITIES, Budget
+from orchestrator.budget.budget import Budget
+from orchestrator.budget.errors import PriceUnknownError
+from orchestrator.capabilities import CAPABILITIES
 from orchestrator.compaction.capability import Compaction
+from orchestrator.errors import InvalidInputError
 from orchestrator.harness import harness_types
 from orchestrator.models.service import has_timeout
 from orchestrator.spec_source import Place
@@ -46,6 +49,7 @@ def build_agent(
 
     Raises:
         SpecError: If a capability is unknown or its arguments do not fit.
+        InvalidInputError: If the spec limits the cost, and the model has no known price.
     """
     types = [*types, *harness_types(spec, types)]
     check_capabilities(spec, types)
@@ -67,6 +71,7 @@ def build_agent(
             _enforce(agent, spec.document.output_schema)
     except (UserError, ValueError, KeyError, TypeError, HandlebarsError) as error:
         raise spec.error(" ".join(str(error).split()), ()) from error
+    _check_price(spec, agent, model)
     return agent
 
 
@@ -125,6 +130,18 @@ def _hint(name: str, known: Iterable[str]) -> str:
 def _has(spec: Spec, kind: type[AbstractCapability[Any]]) -> bool:
     names = (e if isinstance(e, str) else next(iter(e), "") for e in spec.document.capabilities)
     return kind.__name__ in names
+
+
+def _check_price(spec: Spec, agent: WorkyardAgent, model: Model) -> None:
+    budgets: list[Budget] = []
+    agent.root_capability.apply(
+        lambda one: budgets.append(one) if isinstance(one, Budget) else None
+    )
+    try:
+        for budget in budgets:
+            budget.check_price(model)
+    except PriceUnknownError as error:
+        raise InvalidInputError(f"Agent {spec.name!r} cannot run: {error}") from error
 
 
 def _enforce(agent: WorkyardAgent, schema: dict[str, JsonValue]) -> None:

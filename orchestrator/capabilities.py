@@ -9,19 +9,16 @@ metadata: `Agent.from_file` without these classes refuses the file by name.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from copy import copy
-from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, ClassVar  # Any: a capability serves agents with deps of any type
 
-from pydantic_ai import RunContext, RunUsage, UsageLimitExceeded
+from pydantic_ai import RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.mcp import CallToolFunc, MCPToolset
 from pydantic_ai.messages import ModelResponse, ToolReturn
-from pydantic_ai.models import ModelRequestContext
 
 from mcp_server.callers import meta_of
 from mcp_server.changed import ChangedFiles
@@ -30,6 +27,7 @@ from mcp_server.fence.changes.change import Caller
 from mcp_server.fence.grant import Grant
 from orchestrator.approvals.capability import Approvals
 from orchestrator.approvals.hands import WORKSPACE
+from orchestrator.budget.budget import Budget
 from orchestrator.compaction.capability import Compaction
 from orchestrator.connections import MetaClient, StdioConnection, WorkspaceConnection, hearing
 from orchestrator.events import FileChanged
@@ -37,7 +35,6 @@ from orchestrator.ids import run_of
 from orchestrator.session_state import SessionState, session_state_in
 from orchestrator.state import States
 from orchestrator.teams.plain import PlainTeam
-from orchestrator.teams.shares import spent_for
 from orchestrator.teams.subagents import Team, placed
 
 START_TIMEOUT_S = 60.0
@@ -155,98 +152,6 @@ def _key(ctx: RunContext[Any]) -> str | None:
         return None
     parts = (run_of(answer.run_id or ""), answer.timestamp.isoformat(), ctx.tool_call_id)
     return hashlib.sha256(repr(parts).encode()).hexdigest()  # an id may be long, and of any kind
-
-
-class BudgetExceededError(UsageLimitExceeded):
-    """A run has used up its budget; it ends before the next request to the model."""
-
-    def __init__(self, *, limit: Decimal, actual: Decimal, unit: str) -> None:
-        self.limit = limit
-        self.actual = actual
-        self.unit = unit
-        super().__init__(f"The budget of {limit} {unit} is used up: {actual} so far.")
-
-
-@dataclass
-class Budget(AbstractCapability[Any]):
-    """Ends a run that has used up what it may use.
-
-    It is checked before each request, so tokens and cost may pass their limit by one request. It
-    counts the run, not the session, and in it the summaries that the history needs to fit its
-    model. Where the price of a model is not known, `cost_usd` cannot be checked and the other two
-    limits hold alone.
-    """
-
-    requests: int = 50
-    total_tokens: int | None = None
-    cost_usd: float | str | None = None
-
-    def __post_init__(self) -> None:
-        if self.requests is None:
-            raise ValueError("requests must be a number above 0; it is what bounds every model")
-        self._limits = {
-            "requests": _positive("requests", self.requests),
-            "tokens": _positive("total_tokens", self.total_tokens),
-            "US dollars": _positive("cost_usd", self.cost_usd),
-        }
-        self._before = RunUsage()
-
-    async def for_run(self, ctx: RunContext[Any]) -> "Budget":
-        """Return a budget that counts from here, whatever the session has used before."""
-        mine = replace(self)
-        mine._before = copy(ctx.usage)
-        return mine
-
-    async def before_model_request(
-        self, ctx: RunContext[Any], request_context: ModelRequestContext
-    ) -> ModelRequestContext:
-        """Let the request pass, or end the run.
-
-        Raises:
-            BudgetExceededError: If a limit is reached.
-        """
-        self.check_budget(ctx)
-        return request_context
-
-    def check_budget(self, ctx: RunContext[Any]) -> None:
-        """Refuse one more request, of the run itself or of somebody who works for it.
-
-        Raises:
-            BudgetExceededError: If a limit is reached.
-        """
-        for unit, limit, used in self._measured(ctx.usage + spent_for(ctx)):
-            if used >= limit:
-                raise BudgetExceededError(limit=limit, actual=used, unit=unit)
-
-    def allows(self, usage: RunUsage, *, requests: int) -> bool:
-        """Say whether so many more requests may be made."""
-        return all(
-            used + (requests - 1 if unit == "requests" else 0) < limit
-            for unit, limit, used in self._measured(usage)
-        )
-
-    def _measured(self, usage: RunUsage) -> Iterator[tuple[str, Decimal, Decimal]]:
-        """Yield each limit's unit, the limit, and what the run has used of it."""
-        used = {
-            "requests": Decimal(usage.requests - self._before.requests),
-            "tokens": Decimal(usage.total_tokens - self._before.total_tokens),
-            "US dollars": (usage.cost or Decimal()) - (self._before.cost or Decimal()),
-        }
-        for unit, limit in self._limits.items():
-            if limit is not None:
-                yield unit, limit, used[unit]
-
-
-def _positive(name: str, value: float | str | None) -> Decimal | None:
-    if value is None:
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal(0)
-    if isinstance(value, bool) or not number.is_finite() or number <= 0:
-        raise ValueError(f"{name} must be a number above 0, not {value!r}")
-    return number
 
 
 def grant_of(ctx: RunContext[Any]) -> Grant:

@@ -28,7 +28,7 @@ from pydantic_ai.exceptions import (
 )
 from pydantic_ai.messages import ModelResponse
 
-from orchestrator.capabilities import BudgetExceededError
+from orchestrator.budget.errors import BudgetExceededError, PriceUnknownError
 from orchestrator.errors import (
     InvalidInputError,
     LimitError,
@@ -108,8 +108,7 @@ def _nobody_answered(group: FallbackExceptionGroup, model: str) -> OrchestratorE
 
 def _budget(error: BudgetExceededError, model: str) -> OrchestratorError:
     return LimitError(
-        f"The budget of {error.limit} {error.unit} is used up: {error.actual} so far. "
-        "Raise it in the agent's spec, or ask for less.",
+        f"{error} {error.advice}",
         limit=float(error.limit),
         actual=float(error.actual),
         unit=error.unit,
@@ -162,6 +161,9 @@ def _message_in(body: object) -> str | None:
 
 _TABLE: Mapping[type[BaseException], Callable[..., OrchestratorError]] = {
     BudgetExceededError: _budget,
+    PriceUnknownError: lambda error, model: LimitError(
+        str(error), limit=0, actual=0, unit="US dollars"
+    ),
     UsageLimitExceeded: lambda error, model: LimitError(str(error), limit=0, actual=0, unit=""),
     ModelAuthenticationError: _model("refused the key", "Check the provider's key."),
     ModelQuotaExceededError: _model("is out of quota", "Check the account, or use another model."),

@@ -47,6 +47,11 @@ class Resumption(AbstractCapability[Any]):
         # A call that has waited for a yes was begun by nobody.
         self._unknown = {*self.run.settled.unknown} - self.run.decisions.keys()
 
+    @property
+    def worked_before_s(self) -> float:
+        """How long earlier attempts were at work."""
+        return self.run.worked_before_s
+
     @classmethod
     def get_serialization_name(cls) -> str | None:
         """Keep it out of specs: only a runner can make one."""

@@ -35,7 +35,7 @@ LAYERS = {
         ("adapter",),
         ("transcripts",),
         ("connections", "compaction", "session_state", "client_model", "runnable", "teams"),
-        ("approvals",),
+        ("approvals", "budget"),
         ("orders",),
         ("capabilities", "harness"),
         ("agents", "chain", "recorder", "resumption", "failures"),

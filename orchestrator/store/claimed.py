@@ -105,8 +105,10 @@ class ClaimedRun:
     attempt: int = 1
     used: Usage = field(default_factory=Usage)
     """What earlier attempts have used; the conversation's usage is that before the run."""
+    worked_before_s: float = 0.0
+    """How long earlier attempts were at work."""
     used_beside: Usage = field(default_factory=Usage)
-    """What of it is in none of the run's responses."""
+    """What of what was used is in none of the run's responses."""
     settled: Settled = field(default_factory=Settled)
     decisions: Mapping[str, ApprovalDecided] = field(default_factory=dict)
     """What people have said to its calls, by the calls' ids."""

@@ -33,6 +33,7 @@ from orchestrator.store.standing import (
 )
 from orchestrator.store.tables import EVENT, RUN, SESSION, SessionRow
 from orchestrator.store.usage import in_all, read_usage
+from orchestrator.store.worked import worked_before_s
 from orchestrator.store.writer import Transaction
 
 
@@ -144,6 +145,7 @@ def _as_it_stands(db: Connection, draft: RunDraft, run_id: str) -> ClaimedRun:
         past=window.rest,
         attempt=run.attempt,
         used=used,
+        worked_before_s=worked_before_s(db, run.session_pk, run.pk),
         used_beside=used_for_compaction(db, run.session_pk, run.pk),
         settled=stands.settled,
         decisions=decisions_of(db, run.session_pk, run.pk),

@@ -9,16 +9,26 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable  # Any: deps of any type
 
 from pydantic_ai import RunContext, RunUsage
-from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.models import ModelRequestContext
+from pydantic_ai.capabilities import AbstractCapability, WrapToolExecuteHandler
+from pydantic_ai.messages import ModelResponse, ToolCallPart
+from pydantic_ai.models import Model, ModelRequestContext
+from pydantic_ai.tools import ToolDefinition
 
 
 @runtime_checkable
 class Metered(Protocol):
     """A capability that ends a run which has used up what it may use."""
 
-    def check_budget(self, ctx: RunContext[Any]) -> None:
-        """Raise BudgetExceededError if the run must make no more requests."""
+    def check_budget(self, ctx: RunContext[Any], model: Model) -> None:
+        """Raise BudgetExceededError if the run must make no more requests, or none to a model."""
+        ...
+
+    def note_answer(self, model: Model, response: ModelResponse) -> None:
+        """Take note of what a model has answered."""
+        ...
+
+    def take_call(self) -> None:
+        """Count one more call of a tool; raise ToolFailed if it must not be made."""
         ...
 
 
@@ -69,11 +79,44 @@ class Share(AbstractCapability[Any]):
     ) -> ModelRequestContext:
         """Let the request pass, or end the delegate's run because the budget above is used up."""
         self._own = ctx
-        self.check_budget(ctx)
+        self.check_budget(ctx, request_context.model)
         return request_context
 
-    def check_budget(self, ctx: RunContext[Any]) -> None:
+    async def after_model_request(
+        self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
+    ) -> ModelResponse:
+        """Tell those above of an answer."""
+        self.note_answer(request_context.model, response)
+        return response
+
+    async def wrap_tool_execute(
+        self,
+        ctx: RunContext[Any],
+        *,
+        call: ToolCallPart,
+        tool_def: ToolDefinition,
+        args: dict[str, Any],
+        handler: WrapToolExecuteHandler,
+    ) -> Any:
+        """Make a call that those above allow."""
+        self.take_call()
+        return await handler(args)
+
+    def check_budget(self, ctx: RunContext[Any], model: Model) -> None:
         """Ask those above."""
-        for one in self.parent.capabilities.values():
-            if isinstance(one, Metered):
-                one.check_budget(self.parent)
+        for one in self._above:
+            one.check_budget(self.parent, model)
+
+    def note_answer(self, model: Model, response: ModelResponse) -> None:
+        """Tell those above."""
+        for one in self._above:
+            one.note_answer(model, response)
+
+    def take_call(self) -> None:
+        """Ask those above, and count it there."""
+        for one in self._above:
+            one.take_call()
+
+    @property
+    def _above(self) -> list[Metered]:
+        return [one for one in self.parent.capabilities.values() if isinstance(one, Metered)]

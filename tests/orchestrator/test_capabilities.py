@@ -1,22 +1,18 @@
-"""Hands in the workspace and a budget, in plain Pydantic AI and with nothing else of ours."""
+"""Hands in the workspace, in plain Pydantic AI and with nothing else of ours."""
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Any  # deps of any type
 
 import pytest
-from pydantic_ai import Agent, Conversation
+from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
-from pydantic_ai.usage import RequestUsage
 
 from mcp_server.errors import InvalidInputError
 from mcp_server.fence.grant import Grant
 from orchestrator.capabilities import (
     CAPABILITIES,
-    Budget,
-    BudgetExceededError,
     WorkspaceTools,
     capabilities_at,
 )
@@ -127,53 +123,3 @@ def test_what_a_spec_leaves_out_of_allow_stays_denied() -> None:
 def test_unknown_tool_in_a_grant_is_refused() -> None:
     with pytest.raises((InvalidInputError, ValueError), match="read_flie"):
         WorkspaceTools(tools=["read_flie"])
-
-
-def spending(usage: RequestUsage, provider: str = "test") -> FunctionModel:
-    """Return a model that never comes to an end, each response with this usage."""
-
-    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-        return ModelResponse(parts=[ToolCallPart("step", {})], usage=usage)
-
-    return FunctionModel(answer)
-
-
-def step() -> str:
-    return "ok"
-
-
-@pytest.mark.parametrize(
-    ("budget", "unit", "actual"),
-    [
-        (Budget(requests=3), "requests", 3),
-        (Budget(total_tokens=250), "tokens", 300),
-        (Budget(cost_usd="0.25"), "US dollars", Decimal("0.3")),
-    ],
-    ids=["requests", "tokens", "cost"],
-)
-async def test_run_ends_when_its_budget_is_used_up(
-    budget: Budget, unit: str, actual: Decimal
-) -> None:
-    usage = RequestUsage(input_tokens=60, output_tokens=40, cost=Decimal("0.1"))
-    agent = Agent(spending(usage), tools=[step], capabilities=[budget])
-
-    with pytest.raises(BudgetExceededError) as caught:
-        await agent.run("go")
-
-    assert (caught.value.unit, caught.value.actual) == (unit, actual)
-
-
-async def test_budget_counts_the_run_and_not_the_session() -> None:
-    agent = Agent(TestModel(), capabilities=[Budget(requests=1)])
-    conversation = Conversation()
-
-    for _ in range(3):
-        conversation = (await agent.run("go", conversation=conversation)).conversation
-
-    assert conversation.usage.requests == 3
-
-
-@pytest.mark.parametrize("amount", [0, -1, "lots", True, float("nan")])
-def test_budget_that_is_none_is_refused(amount: Any) -> None:
-    with pytest.raises(ValueError, match="above 0"):
-        Budget(cost_usd=amount)

@@ -19,7 +19,8 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
-from orchestrator.capabilities import Budget, BudgetExceededError
+from orchestrator.budget.budget import Budget
+from orchestrator.budget.errors import BudgetExceededError
 from orchestrator.errors import LeaseLostError, NotResumableError
 from orchestrator.events import RunEnded, RunResumed, TextDelta, ToolCalled, ToolReturned
 from orchestrator.ids import attempt_id

@@ -1,0 +1,1 @@
+"""What runs may use, and what becomes of those that have used it up."""
