@@ -11,6 +11,8 @@ import anyio
 from pydantic_ai.models import Model
 
 from orchestrator.agents import WorkyardAgent, build_agent
+from orchestrator.budget.allowance import Allowances, limits_of
+from orchestrator.budget.errors import PriceUnknownError
 from orchestrator.busy import WAIT_S, Turns
 from orchestrator.capabilities import capabilities_at
 from orchestrator.catalogue import Catalogue, open_catalogue
@@ -100,7 +102,7 @@ class Orchestrator:
             open_models(settings) as models,
             open_store(settings.effective_database_url) as store,
         ):
-            runner = Runner(store)
+            runner = Runner(store, Allowances(limits_of(settings), store.sessions))
             catalogue = open_catalogue(settings, specs)
             replays = Replays(
                 root=place,
@@ -363,7 +365,12 @@ class Orchestrator:
         return build_agent(spec, model, types, model_timeout_s=self._settings.model_timeout_s)
 
     def _model_for(self, spec: Spec, requested: str | Model | None) -> tuple[str, Model]:
-        return self._models.choose(requested, spec.document.model)
+        name, model = self._models.choose(requested, spec.document.model)
+        try:
+            self._runner.allowances.check_price(model)
+        except PriceUnknownError as error:
+            raise InvalidInputError(str(error)) from error
+        return name, model
 
 
 def run_sync(

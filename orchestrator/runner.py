@@ -11,17 +11,19 @@ would end the run with its caller, and would wrap the caller's own exceptions.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any  # what a coroutine sends and takes
+from typing import Any  # what a coroutine sends and takes; deps of any type
 
 import anyio
 from pydantic import JsonValue
 from pydantic_ai import CancellationToken, RunCancelled, UsageLimits
+from pydantic_ai.capabilities import AbstractCapability
 
 from orchestrator.agents import WorkyardAgent
 from orchestrator.approvals.questions import Questions, WaitsError
+from orchestrator.budget.allowance import Allowances
 from orchestrator.errors import (
     ApprovalNeededError,
     ModelUnavailableError,
@@ -118,6 +120,7 @@ class Runner:
     """Starts runs and keeps hold of them; its owner closes it."""
 
     store: Store
+    allowances: Allowances
     _running: dict[str, RunHandle] = field(default_factory=dict)
     _open: dict[str, tuple[ClaimedRun, RunEnded]] = field(default_factory=dict)
     """Runs that have ended and could not be written to their end."""
@@ -267,10 +270,11 @@ class Runner:
         self, handle: RunHandle, request: RunRequest, recorder: Recorder
     ) -> "_Outcome":
         try:
-            async with anyio.create_task_group() as beside:
-                beside.start_soon(recorder.flush_regularly)
-                outcome = await _outcome(handle, request, recorder)
-                beside.cancel_scope.cancel()
+            with self.allowances.for_run(handle.claimed) as allowed:
+                async with anyio.create_task_group() as beside:
+                    beside.start_soon(recorder.flush_regularly)
+                    outcome = await _outcome(handle, request, [recorder, *allowed])
+                    beside.cancel_scope.cancel()
             return outcome
         except ExceptionGroup as group:
             return _failure(group, request.draft.model)
@@ -310,8 +314,11 @@ def _cancelled() -> _Outcome:
     return _Outcome(RunStatus.CANCELLED, error=RunCancelledError("The run was cancelled."))
 
 
-async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -> _Outcome:
-    run = handle.claimed
+async def _outcome(
+    handle: RunHandle, request: RunRequest, capabilities: Sequence[AbstractCapability[Any]]
+) -> _Outcome:
+    run, recorder = handle.claimed, handle.recorder
+    assert recorder is not None, "a run is recorded before it begins"
     try:
         async with AsyncExitStack() as stack:
             with handle.connecting:
@@ -325,7 +332,7 @@ async def _outcome(handle: RunHandle, request: RunRequest, recorder: Recorder) -
                 run_id=attempt_id(run.id, run.attempt),
                 deps=request.draft.inputs or None,
                 capabilities=[
-                    recorder,
+                    *capabilities,
                     Questions(run.decisions, recorder.put),
                     *([Resumption(run)] if run.attempt > 1 else []),
                     *([request.share] if request.share else []),

@@ -1,5 +1,6 @@
 """Settings of the process, from `WORKYARD_*` environment variables."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import platformdirs
@@ -36,6 +37,18 @@ class Settings(BaseSettings):
 
     model_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """How long one request to a model may go without an answer."""
+
+    budget_session_usd: Decimal | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """What the runs of one session may cost together, in US dollars, whatever specs allow."""
+
+    budget_session_tokens: int | None = Field(default=None, gt=0)
+    """How many tokens they may use."""
+
+    budget_day_usd: Decimal | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """What the runs of one owner that began on one day (UTC) may cost together."""
+
+    budget_day_tokens: int | None = Field(default=None, gt=0)
+    """How many tokens they may use."""
 
     @field_validator("data_dir", "config_dir", "state_dir")
     @classmethod

@@ -7,7 +7,16 @@ from pydantic_ai import UsageLimitExceeded
 OF_SPEC = "Raise it in the agent's spec, or ask for less."
 
 
-class BudgetExceededError(UsageLimitExceeded):
+class _OverError(UsageLimitExceeded):
+    """An error in our words, without the advice for programmers that Pydantic AI adds."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.args = (message,)
+
+
+class BudgetExceededError(_OverError):
     """A budget is used up; the run ends before the next request to the model."""
 
     def __init__(
@@ -27,7 +36,7 @@ class BudgetExceededError(UsageLimitExceeded):
         super().__init__(f"The budget of {limit} {unit}{of} is used up: {actual} so far.")
 
 
-class PriceUnknownError(UsageLimitExceeded):
+class PriceUnknownError(_OverError):
     """The cost of a run is limited and cannot be counted."""
 
     def __init__(self, model: str, advice: str) -> None:

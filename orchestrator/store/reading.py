@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TypeVar, Unpack
 
@@ -25,6 +26,7 @@ from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import load_events
 from orchestrator.store.one_run import FoundRun, find_run
 from orchestrator.store.recorded_run import RecordedRun, given_before, recorded_run
+from orchestrator.store.spending import Spent, owner_of, spent_by_delegates, spent_since
 from orchestrator.store.tables import RUN, RunRow, SessionRow
 from orchestrator.store.totals import totals
 from orchestrator.store.window import load_messages
@@ -105,6 +107,18 @@ class Reading:
             NotFoundError: If there is no such session.
         """
         return await self._access.read(lambda db: state_of(db, session_id, self._owner))
+
+    async def owner_of(self, session_pk: int) -> str:
+        """Return whose session it is."""
+        return await self._access.read(partial(owner_of, session_pk=session_pk))
+
+    async def spent_since(self, owner: str, since: datetime) -> Spent:
+        """Return what an owner's runs have used that began then or later; see `spending`."""
+        return await self._access.read(partial(spent_since, owner=owner, since=since))
+
+    async def spent_by_delegates(self, session_pk: int) -> Spent:
+        """Return what others have used for the runs of a session."""
+        return await self._access.read(partial(spent_by_delegates, session_pk=session_pk))
 
     async def usage(self, by: By = By.DAY, **which: Unpack[UsageFilters]) -> tuple[Total, ...]:
         """Return what runs have used together; what was deleted is not counted.
