@@ -188,6 +188,8 @@ class RunReport:
     last_step: int
     """The number of the last step so far."""
     answer: str = ""
+    output: JsonValue = None
+    """The answer of an agent that fills a schema; None where it is text."""
     error: str = ""
     used: str = ""
     """What it has used and cost, in words."""

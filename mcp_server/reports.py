@@ -148,8 +148,10 @@ def _step_rows(steps: Sequence[Step]) -> list[str]:
 
 
 def _meta(report: RunReport) -> dict[str, Any]:
+    is_told = report.output is not None and byte_size(report.answer) <= MAX_ANSWER_BYTES
     return {
         RUN: {
+            **({"output": report.output} if is_told else {}),
             "run_id": report.run_id,
             "session_id": report.session_id,
             "agent": report.agent,

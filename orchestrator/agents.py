@@ -7,9 +7,8 @@ from typing import (
     Any,
 )  # the deps of a spec's agent are a plain mapping or None; its output too
 
-import jsonschema
 from pydantic import JsonValue
-from pydantic_ai import Agent, AgentSpec, ModelRetry
+from pydantic_ai import Agent, AgentRetries, AgentSpec, ModelRetry
 from pydantic_ai.capabilities import CAPABILITY_TYPES, AbstractCapability
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model
@@ -24,15 +23,19 @@ from orchestrator.compaction.capability import Compaction
 from orchestrator.errors import InvalidInputError
 from orchestrator.harness import harness_types
 from orchestrator.models.service import has_timeout
-from orchestrator.spec_source import Place
+from orchestrator.schemas import misfit
+from orchestrator.spec_source import Place, dotted
 from orchestrator.specs import Spec
 
 WorkyardAgent = Agent[Any, JsonValue]
 CapabilityTypes = Sequence[type[AbstractCapability[Any]]]
 
 RETRIES = 3
-"""How often a model may name a tool that is not there, or answer out of form, in one go. Pydantic
-AI's 1 ends a run at the second slip."""
+"""How often a model may name a tool that is not there, or give no answer, in one go. Pydantic AI's
+1 ends a run at the second slip."""
+
+REPAIRS = 1
+"""How often an answer that does not fit its schema is asked for again."""
 
 
 def build_agent(
@@ -64,7 +67,7 @@ def build_agent(
             custom_capability_types=types,
             model=model,
             model_settings=None if has_own else ModelSettings(timeout=model_timeout_s),
-            retries=RETRIES if spec.document.retries is None else None,
+            retries=_retries(spec),
             capabilities=always,
         )
         if spec.document.output_schema is not None:
@@ -132,6 +135,13 @@ def _has(spec: Spec, kind: type[AbstractCapability[Any]]) -> bool:
     return kind.__name__ in names
 
 
+def _retries(spec: Spec) -> AgentRetries | None:
+    if spec.document.retries is not None:
+        return None
+    answers = RETRIES if spec.document.output_schema is None else REPAIRS
+    return AgentRetries(tools=RETRIES, output=answers)
+
+
 def _check_price(spec: Spec, agent: WorkyardAgent, model: Model) -> None:
     budgets: list[Budget] = []
     agent.root_capability.apply(
@@ -145,10 +155,10 @@ def _check_price(spec: Spec, agent: WorkyardAgent, model: Model) -> None:
 
 
 def _enforce(agent: WorkyardAgent, schema: dict[str, JsonValue]) -> None:
-    validator = jsonschema.Draft202012Validator(schema)
-
     @agent.output_validator
     def fits_the_schema(output: JsonValue) -> JsonValue:
-        for error in validator.iter_errors(output):
-            raise ModelRetry(f"The answer does not fit the output schema: {error.message}")
+        found = misfit(schema, output)
+        if found is not None:
+            where = f" at {dotted(found[0])}" if found[0] else ""
+            raise ModelRetry(f"The answer does not fit the output schema{where}: {found[1]}.")
         return output

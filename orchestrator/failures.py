@@ -21,6 +21,7 @@ from pydantic_ai.exceptions import (
     ModelQuotaExceededError,
     ModelRateLimitError,
     ModelRequestTimeout,
+    ModelRetry,
     ModelTimeoutError,
     UnexpectedModelBehavior,
     UsageLimitExceeded,
@@ -146,6 +147,12 @@ def _first_sentence(error: BaseException) -> str:
     return str(error).partition(" Consider ")[0].partition(" See ")[0]
 
 
+def _why_unusable(error: BaseException) -> str:
+    """Return what was wrong with the last answer, where somebody has judged it."""
+    judged = (str(cause) for cause in _causes(error) if isinstance(cause, ModelRetry))
+    return next(judged, None) or _first_sentence(error)
+
+
 def _message_in(body: object) -> str | None:
     """Return the provider's message: each wraps it differently, in "error" or a list or neither."""
     match body:
@@ -175,7 +182,7 @@ _TABLE: Mapping[type[BaseException], Callable[..., OrchestratorError]] = {
     ModelConnectionError: _connection,
     ModelAPIError: _model("answered with an error", "Try again, or use another model."),
     UnexpectedModelBehavior: lambda error, model: ModelUnavailableError(
-        f"Model {model!r} did not answer in a usable way: {_first_sentence(error)}"
+        f"Model {model!r} did not answer in a usable way: {_why_unusable(error)}"
     ),
     UserError: lambda error, model: InvalidInputError(f"Model {model!r} cannot do this: {error}"),
     MCPError: lambda error, model: WorkspaceUnavailableError(

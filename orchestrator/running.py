@@ -187,6 +187,7 @@ class Running:
             steps=[Step(seq, line) for seq, line in lines if line is not None and seq > after],
             last_step=events[-1].seq if events else after,
             answer="" if found.row.output is None else as_text(found.row.output),
+            output=None if isinstance(found.row.output, str) else found.row.output,
             error=found.row.error_text or "",
             used=in_words(usage),
             usage=usage.model_dump(mode="json", exclude={"version"}),

@@ -16,10 +16,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-import jsonschema
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from orchestrator.errors import InputsError, SpecError
+from orchestrator.schemas import SchemaProblemError, check_schema, misfit
 from orchestrator.spec_source import Place, dotted, line_of, parse
 
 MAX_SPEC_BYTES = 256 * 1024
@@ -129,10 +129,10 @@ class Spec:
         for name in sorted(self.required_inputs - inputs.keys()):
             about = self.inputs.get(name, {}).get("description", "no description")
             raise InputsError(f"Agent {self.name!r} needs the input {name!r} ({about}).")
-        validator = jsonschema.Draft202012Validator(self.document.deps_schema or {})
-        for error in validator.iter_errors(inputs):
-            where = dotted(tuple(error.absolute_path)) or "the inputs"
-            raise InputsError(f"Input {where} of agent {self.name!r}: {error.message}.")
+        found = misfit(self.document.deps_schema or {}, inputs)
+        if found is not None:
+            where = dotted(found[0]) or "the inputs"
+            raise InputsError(f"Input {where} of agent {self.name!r}: {found[1]}.")
         return inputs
 
     def read_inputs(self, pairs: Sequence[str]) -> dict[str, JsonValue]:
@@ -214,10 +214,9 @@ def _check_schemas(spec: Spec) -> None:
         if not isinstance(schema, dict):
             continue
         try:
-            jsonschema.Draft202012Validator.check_schema(schema)
-        except jsonschema.SchemaError as error:
-            place = (key, *error.absolute_path)
-            raise spec.error(f"this is not a JSON schema: {error.message}.", place) from None
+            check_schema(schema)
+        except SchemaProblemError as error:
+            raise spec.error(error.problem, (key, *error.place)) from None
     schema = spec.document.deps_schema
     if schema is not None and schema.get("type") != "object":
         raise spec.error("inputs have names: 'type' must be 'object'.", ("deps_schema",))

@@ -29,7 +29,7 @@ LAYERS = {
     "orchestrator": (
         ("errors", "ids", "record_url", "settings", "roots", "offline", "spec_source"),
         ("lifecycle", "models", "owners"),
-        ("responses", "totals", "install"),
+        ("responses", "totals", "schemas", "install"),
         ("events", "specs", "session", "state"),
         ("catalogue", "store", "history", "words"),
         ("adapter",),

@@ -81,6 +81,26 @@ async def ended_as(run_id: str) -> RunStatus:
         return run.status
 
 
+async def test_answer_that_fills_a_schema_is_json_in_the_results_meta(
+    project: Path, tmp_path: Path
+) -> None:
+    specs = tmp_path / "specs"
+    specs.mkdir()
+    (specs / "judge.yaml").write_text(
+        "name: judge\ndescription: d\ninstructions: x\noutput_schema:\n  type: object\n"
+        "  title: Verdict\n  required: [score]\n  properties: {score: {type: integer}}\n"
+    )
+    script: list[Answer] = [Call("final_result", {}), Call("final_result", {"score": 7})]
+    with playing(script) as wire:
+        server = served(project, *OLLAMA, "--specs", str(specs), env=keys(wire))
+        async with Client(server, read_timeout_seconds=DEADLINE_S) as client:
+            order = {"agent": "judge", "task": "Judge."}
+            result = await client.call_tool("run_agent", order)
+
+    assert run_of(result)["output"] == {"score": 7}
+    assert json.loads(text_of(result).partition("\n\n")[0]) == {"score": 7}
+
+
 @pytest.mark.parametrize("mode", ERAS)
 async def test_agent_is_watched_and_gives_answer_usage_and_files(mode: Era, project: Path) -> None:
     script: list[Answer] = [

@@ -1,0 +1,185 @@
+"""Schemas in specs: nothing is fetched, nothing hangs, and answers fit or a run ends."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any  # JSON as it comes
+
+import pytest
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+
+from orchestrator import bootstrap
+from orchestrator.agents import check_spec
+from orchestrator.bootstrap import Orchestrator
+from orchestrator.connections import InProcessConnection
+from orchestrator.errors import ModelUnavailableError, SpecError
+from orchestrator.events import RunEnded
+from orchestrator.schemas import SchemaProblemError, check_schema, misfit
+from orchestrator.specs import load_spec
+from tests.orchestrator.by_hand import workyard
+from tests.orchestrator.played import record_of
+
+HEAD = "name: judge\ndescription: d\ninstructions: x\n"
+SCHEMA = {
+    "type": "object",
+    "title": "Verdict",
+    "required": ["score"],
+    "properties": {"score": {"type": "integer", "maximum": 10}},
+}
+
+
+def bomb(levels: int) -> dict[str, Any]:
+    """Return a schema that doubles with each reference that is followed."""
+    defs: dict[str, Any] = {"a0": {"type": "string"}}
+    for level in range(1, levels + 1):
+        defs[f"a{level}"] = {"allOf": [{"$ref": f"#/$defs/a{level - 1}"}] * 2}
+    return {"$defs": defs, "properties": {"a": {"$ref": f"#/$defs/a{levels}"}}}
+
+
+def ring() -> dict[str, Any]:
+    first, second = {"$ref": "#/$defs/second"}, {"anyOf": [{"$ref": "#/$defs/first"}]}
+    return {"$defs": {"first": first, "second": second}, "properties": {"a": first}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ({"type": "objekt"}, "this is not a JSON schema"),
+        ({"properties": {"a": {"$ref": "http://127.0.0.1:1/schema"}}}, "a place of this schema"),
+        ({"$ref": "file:///etc/passwd"}, "a place of this schema"),
+        ({"items": [], "$defs": {"a": {"$ref": "other.json#/a"}}}, "not a JSON schema"),
+        ({"properties": {"a": {"$ref": "#/nowhere"}}}, "is nowhere in this schema"),
+        ({"properties": {"a": {"$ref": "#anchor"}}}, "a place of this schema"),
+        ({"$ref": "#"}, "leads back to itself"),
+        ({"properties": {"a": {"$ref": "#"}}}, "leads back to itself"),
+        (ring(), "leads back to itself"),
+        (bomb(60), "more than 10000 parts"),
+        ({"anyOf": [{"const": n} for n in range(10_001)]}, "more than 10000 parts"),
+        ({"properties": {"a": {"$dynamicRef": "#a"}}}, "use '\\$ref'"),
+        ({"patternProperties": {"(a+)+$": {}}}, "'patternProperties' is not taken"),
+        ({"properties": {"a": {"pattern": "(?=a)b"}}}, "more than one look"),
+        ({"properties": {"a": {"pattern": "("}}}, "not a JSON schema"),
+        ({"properties": {"a": {"pattern": r"(a)\1"}}}, "more than one look"),
+    ],
+)
+def test_schema_that_leads_out_or_on_without_end_is_refused(
+    schema: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(SchemaProblemError, match=problem):
+        check_schema(schema)
+
+
+def test_what_only_looks_like_a_reference_is_none() -> None:
+    check_schema({"properties": {"$ref": {"type": "string"}, "pattern": {"type": "string"}}})
+    check_schema({"properties": {"a": {"const": {"$ref": "http://x"}, "default": {"$ref": "y"}}}})
+
+
+def test_pattern_that_takes_for_ever_elsewhere_is_matched_at_once() -> None:
+    """`re` would be at this for longer than anybody lives."""
+    schema = {"properties": {"a": {"pattern": "^(a+)+$"}}}
+    check_schema(schema)  # type: ignore[arg-type]  # JSON, as mypy does not see
+
+    assert misfit(schema, {"a": "a" * 200 + "!"}) is not None  # type: ignore[arg-type]  # as above
+    assert misfit(schema, {"a": "a" * 200}) is None  # type: ignore[arg-type]  # as above
+
+
+def test_what_does_not_fit_is_quoted_in_part() -> None:
+    found = misfit({"type": "string"}, ["x" * 100_000])
+
+    assert found is not None
+    assert len(found[1]) < 600
+    assert found[1].endswith("is not of type 'string'")
+
+
+def test_reference_that_leads_out_is_an_error_of_the_spec_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "judge.yaml"
+    file.write_text(
+        HEAD + "output_schema:\n  type: object\n  title: R\n  properties:\n"
+        "    a: {$ref: 'http://127.0.0.1:1/a'}\n"
+    )
+
+    with pytest.raises(SpecError) as caught:
+        check_spec(load_spec(file))
+
+    assert (caught.value.line, caught.value.field) == (8, "output_schema.properties.a.$ref")
+
+
+@pytest.fixture
+async def yard(project: Path, tmp_path: Path) -> AsyncIterator[Orchestrator]:
+    specs = tmp_path / "specs"
+    specs.mkdir()
+    (specs / "judge.yaml").write_text(f"{HEAD}output_schema: {json.dumps(SCHEMA)}\n")
+    async with Orchestrator.open(project, specs=specs, connect=InProcessConnection) as opened:
+        yield opened
+
+
+def answering(*answers: dict[str, Any] | str) -> FunctionModel:
+    """Return a model that gives answers in their order: what fills the schema, or text."""
+
+    async def stream(
+        messages: list[ModelMessage], info: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        said = answers[sum(isinstance(message, ModelResponse) for message in messages)]
+        if isinstance(said, str):
+            yield said
+        else:
+            name = info.output_tools[0].name
+            yield {0: DeltaToolCall(name, json.dumps(said), tool_call_id=f"c{len(messages)}")}
+
+    return FunctionModel(stream_function=stream, model_name="answering")
+
+
+async def test_answer_that_fits_is_json_for_scripts_and_on_record(yard: Orchestrator) -> None:
+    run = await yard.run("judge", "go", model=answering({"score": 7}))
+
+    assert run.output == {"score": 7}
+    (row,) = await yard.sessions.runs(run.session_id)
+    assert row.output == {"score": 7}
+
+
+async def test_answer_that_does_not_fit_is_asked_for_once_more_with_the_reason(
+    yard: Orchestrator,
+) -> None:
+    run = await yard.run("judge", "go", model=answering({"score": 70}, {"score": 7}))
+
+    assert (run.output, run.usage.requests) == ({"score": 7}, 2)
+    messages = await yard.sessions.messages(run.session_id)
+    asked = [str(p) for m in messages if isinstance(m, ModelRequest) for p in m.parts]
+    assert any("does not fit the output schema at score: 70 is greater than" in p for p in asked)
+
+
+@pytest.mark.parametrize("second", [{"score": 80}, {}])
+async def test_answer_that_does_not_fit_again_ends_the_run_and_the_record_says_why(
+    yard: Orchestrator, second: dict[str, Any]
+) -> None:
+    model = answering({"score": 70}, second, {"score": 1})
+    handle = await yard.start("judge", "go", model=model)
+    with pytest.raises(ModelUnavailableError, match="does not fit the output schema"):
+        await handle.result()
+
+    (row,) = await yard.sessions.runs(handle.claimed.session_id)
+    last = (await record_of(yard, handle.claimed.session_id))[-1].event
+    assert (row.status, row.requests, row.output) == ("failed", 2, None)
+    assert isinstance(last, RunEnded)
+    assert last.error_text == row.error_text
+    assert "does not fit the output schema" in str(row.error_text)
+
+
+async def test_text_in_place_of_a_filled_schema_ends_the_run_too(yard: Orchestrator) -> None:
+    with pytest.raises(ModelUnavailableError):
+        await yard.run("judge", "go", model=answering("Good.", "Very good.", "The best."))
+
+
+def test_command_line_prints_the_answer_as_json(
+    project: Path, own_surroundings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents = own_surroundings / "config" / "agents"
+    agents.mkdir(parents=True)
+    (agents / "judge.yaml").write_text(f"{HEAD}output_schema: {json.dumps(SCHEMA)}\n")
+    monkeypatch.setattr(bootstrap, "build_model", lambda name: answering({"score": 7}))
+
+    words = ("run", "judge", "go", "--root", str(project), "--model", "offline", "--json")
+    result = workyard(*words)
+
+    assert json.loads(result.stdout)["output"] == {"score": 7}
