@@ -10,7 +10,7 @@ BIN := .venv/bin
 UV := .tools/bin/uv
 LOCK := requirements.lock
 COMPILE := $(UV) pip compile pyproject.toml --group dev --extra postgres --universal --python-version 3.11 \
-	--generate-hashes --no-header --quiet
+	--override .ci/overrides.txt --generate-hashes --no-header --quiet
 
 # Behind a TLS proxy the company's certificates are the system's: use those.
 export UV_SYSTEM_CERTS := 1

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.bootstrap import Orchestrator, run_sync
     from orchestrator.capabilities import CAPABILITIES
     from orchestrator.doctor.examining import examine
+    from orchestrator.evaluation.evaluating import CaseResult, Trial, dataset_of, evaluate
     from orchestrator.history.history import History
     from orchestrator.mapping import Task, TaskResult
     from orchestrator.models.prices import facts_of, models_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CAPABILITIES",
     "Answer",
+    "CaseResult",
     "History",
     "Orchestrator",
     "Question",
@@ -39,10 +41,13 @@ __all__ = [
     "RunResult",
     "Task",
     "TaskResult",
+    "Trial",
     "ask_models",
     "check_spec",
     "database_address",
     "database_revisions",
+    "dataset_of",
+    "evaluate",
     "examine",
     "facts_of",
     "models_of",
@@ -59,6 +64,10 @@ _HOMES = {
     "CAPABILITIES": "orchestrator.capabilities",
     "Answer": "orchestrator.store.approvals",
     "Question": "orchestrator.store.approvals",
+    "CaseResult": "orchestrator.evaluation.evaluating",
+    "Trial": "orchestrator.evaluation.evaluating",
+    "dataset_of": "orchestrator.evaluation.evaluating",
+    "evaluate": "orchestrator.evaluation.evaluating",
     "History": "orchestrator.history.history",
     "Orchestrator": "orchestrator.bootstrap",
     "RunHandle": "orchestrator.runner",

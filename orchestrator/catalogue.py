@@ -13,6 +13,8 @@ SHIPPED_SPECS = Path(__file__).resolve().parent.parent / "agent_specs"
 """The agents that come with Workyard: beside this package in a checkout and in an installation."""
 
 _SUFFIXES = (".yaml", ".yml")
+_CASES = ".eval"
+"""What a file of cases for an agent, beside its spec, has before its suffix."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,11 @@ class Catalogue:
             except OSError as error:
                 problem = f"the directory cannot be read: {error.strerror}."
                 raise SpecError(problem, file=directory) from None
-            yield from (file for file in found if file.suffix in _SUFFIXES)
+            yield from (file for file in found if _is_spec(file))
+
+
+def _is_spec(file: Path) -> bool:
+    return file.suffix in _SUFFIXES and not file.stem.endswith(_CASES)
 
 
 def load_agent_file(file: Path) -> Spec:

@@ -43,6 +43,7 @@ LAYERS = {
         ("busy", "replay", "once", "doctor", "probing"),
         ("delegation", "mapping"),
         ("bootstrap",),
+        ("evaluation",),
         ("running",),
         ("late",),
         ("serving",),

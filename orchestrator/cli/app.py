@@ -11,6 +11,7 @@ from orchestrator.cli import (
     changes,
     db,
     doctor,
+    evaluation,
     install,
     mapping,
     models,
@@ -63,6 +64,7 @@ app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
 app.command("ask")(run.ask)
 app.command("map")(mapping.map_tasks)
+app.command("eval")(evaluation.evaluate)
 app.command("replay")(replay.replay)
 app.command("changes")(changes.changes)
 app.command("diff")(changes.diff)

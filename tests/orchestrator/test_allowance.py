@@ -90,12 +90,15 @@ async def test_day_of_an_owner_ends_where_its_limit_is_and_others_go_on(
 
 async def test_a_new_day_begins_anew(project: Path, tmp_path: Path) -> None:
     async with opened(project, tmp_path, budget_day_usd=PRICE) as yard:
-        await yard.run("reader", "go", model=model().model())
+        first = await yard.run("reader", "go", model=model().model())
         a_day = 24 * 60 * 60 * 1_000_000
         rows("UPDATE run SET started_at = started_at - ?", a_day)
         rows("UPDATE session SET updated_at = updated_at - ?", a_day)
 
-        assert (await yard.run("reader", "go", model=model().model())).output
+        same = first.session_id
+        assert (await yard.run("reader", "go", model=model().model(), session_id=same)).output
+        with pytest.raises(LimitError):
+            await yard.run("reader", "go", model=model().model(), session_id=same)
 
 
 async def test_tokens_can_be_limited_too(project: Path, tmp_path: Path) -> None:
@@ -180,18 +183,18 @@ async def test_nothing_is_looked_up_where_nothing_is_limited(project: Path, tmp_
         said.append(statement)
 
     event.listen(Engine, "before_cursor_execute", hear)
+    sums: list[int] = []
     try:
-        async with opened(project, tmp_path) as yard:
-            await yard.run("reader", "go", model=model(rounds=2).model())
-        free = [one for one in said if "sum(run.cost)" in one]
-        said.clear()
-        async with opened(project, tmp_path, budget_day_usd=Decimal(1)) as yard:
-            await yard.run("reader", "go", model=model(rounds=2).model())
-        limited = [one for one in said if "sum(run.cost)" in one]
+        for limits in ({}, {"budget_session_usd": Decimal(1)}, {"budget_day_usd": Decimal(1)}):
+            said.clear()
+            async with opened(project, tmp_path, **limits) as yard:
+                await yard.run("reader", "go", model=model(rounds=2).model())
+            sums.append(sum("sum(run.cost)" in one for one in said))
     finally:
         event.remove(Engine, "before_cursor_execute", hear)
 
-    assert (len(free), len(limited)) == (0, 3)
+    # A day is looked up before each of three requests, a session's delegates once.
+    assert sums == [0, 1, 3]
 
 
 def test_days_are_added_up_by_indexes_alone(project: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from orchestrator.capabilities import (
     WorkspaceTools,
     capabilities_at,
 )
-from orchestrator.catalogue import SHIPPED_SPECS
+from orchestrator.catalogue import Catalogue
 from orchestrator.connections import InProcessConnection
 
 SPEC = """\
@@ -82,7 +82,7 @@ async def test_without_our_classes_a_spec_is_refused_by_name(tmp_path: Path) -> 
         Agent.from_file(tmp_path / "sample.yaml", model=TestModel())
 
 
-@pytest.mark.parametrize("file", sorted(SHIPPED_SPECS.glob("*.yaml")), ids=lambda f: f.stem)
+@pytest.mark.parametrize("file", Catalogue().files().values(), ids=lambda f: f.stem)
 def test_every_shipped_spec_loads_in_plain_pydantic_ai(file: Path) -> None:
     assert Agent.from_file(file, custom_capability_types=CAPABILITIES, model=TestModel()).name
 

@@ -1,0 +1,215 @@
+"""The agents that come with Workyard, on a small project and with recorded answers."""
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from orchestrator.catalogue import SHIPPED_SPECS, Catalogue
+from orchestrator.cli import evaluation
+from orchestrator.errors import InvalidInputError
+from orchestrator.evaluation.datasets import load_dataset
+from orchestrator.evaluation.evaluating import Trial, evaluate
+from tests.orchestrator.by_hand import rows, workyard
+
+HERE = Path(__file__).parent
+TILL = HERE / "till"
+ANSWERS = HERE / "answers"
+AGENT = "name: guide\ndescription: d\ninstructions: x\n"
+READS = (
+    "capabilities:\n  - WorkspaceTools: {tools: [read_file, grep, list_directory], read: ['**']}\n"
+)
+CASE = 'cases:\n  - {name: where, inputs: {prompt: "Where is a discount taken off a total?"}'
+WHERE = "where_a_discount_is_taken_off.json"
+
+
+def evaluated(*words: str) -> Result:
+    return workyard("eval", *words, "--root", str(TILL))
+
+
+@pytest.fixture
+def specs(tmp_path: Path) -> Path:
+    """Return a directory with an agent `guide`, a dataset beside it, and recorded answers."""
+    found = tmp_path / "specs"
+    (found / "answers").mkdir(parents=True)
+    (found / "guide.yaml").write_text(AGENT + READS)
+    (found / "guide.eval.yaml").write_text(CASE + ", evaluators: [States: [withDiscount]]}\n")
+    shutil.copy(ANSWERS / "repo_guide" / WHERE, found / "answers" / "where.json")
+    return found
+
+
+@pytest.mark.parametrize("name", Catalogue().names())
+async def test_every_shipped_agent_does_what_its_dataset_expects(name: str) -> None:
+    results = await evaluate(Trial(agent=name, root=TILL, answers=ANSWERS / name, at_once=2))
+
+    assert {result.name: result.problems for result in results} == dict.fromkeys(
+        (file.stem for file in (ANSWERS / name).glob("*.json")), ()
+    )
+    kept = rows("SELECT id FROM session")
+    assert {result.session_id for result in results} == {session for (session,) in kept}
+
+
+@pytest.mark.parametrize("name", Catalogue().names())
+def test_every_shipped_agent_has_a_dataset_beside_its_spec(name: str) -> None:
+    dataset = load_dataset(SHIPPED_SPECS / f"{name}.eval.yaml", judge="test")
+
+    assert all(case.evaluators for case in dataset.cases)
+
+
+def test_dataset_is_no_agent(specs: Path) -> None:
+    assert Catalogue((specs,)).names() == ["guide"]
+
+
+def test_table_tells_of_each_case_and_the_runs_are_ordinary_sessions(specs: Path) -> None:
+    result = evaluated(str(specs / "guide.yaml"), "--answers", str(specs / "answers"))
+
+    assert result.exit_code == 0, result.output
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("where"))
+    assert line.split()[1] == "passed"
+    shown = workyard("sessions", "show", line.split()[-1])
+    assert "withDiscount" in shown.output
+    assert "1 of 1 cases have passed." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "told"),
+    [
+        ("States: [euro, withDiscount]", "States: missing: 'euro'"),
+        ("Changes: [docs/till.md]", "Changes: changed: []"),
+        ("Equals: x", "Equals: is not so"),
+        ("HasMatchingSpan: {query: {name_contains: x}}", "HasMatchingSpan"),
+    ],
+)
+def test_case_that_fails_is_told_with_the_reason_and_is_the_exit_code(
+    specs: Path, evaluator: str, told: str
+) -> None:
+    """An evaluator that cannot do its work, as one without telemetry, has not found all well."""
+    (specs / "guide.eval.yaml").write_text(CASE + f", evaluators: [{evaluator}]}}\n")
+
+    result = evaluated("guide", "--specs", str(specs), "--answers", str(specs / "answers"))
+
+    assert result.exit_code == 1
+    assert f"FAILED: {told}" in result.stdout
+    assert "0 of 1 cases have passed." in result.stderr
+
+
+def test_run_that_fails_is_a_case_that_fails(specs: Path) -> None:
+    (specs / "guide.yaml").write_text(AGENT + READS + "  - Budget: {requests: 1}\n")
+
+    result = evaluated("guide", "--specs", str(specs), "--answers", str(specs / "answers"))
+
+    assert result.exit_code == 1
+    assert "FAILED: The budget of 1 requests is used up" in result.stdout
+
+
+def test_answers_that_do_not_fit_any_more_are_told_as_such(specs: Path) -> None:
+    file = specs / "answers" / "where.json"
+    file.write_text(json.dumps(json.loads(file.read_text())[:2]))
+
+    result = evaluated("guide", "--specs", str(specs), "--answers", str(specs / "answers"))
+
+    assert result.exit_code == 1
+    assert "The recorded answers do not fit" in result.stdout
+    assert "Record them anew" in result.stdout
+
+
+def test_root_stays_as_it_is_and_files_of_a_case_are_there(specs: Path) -> None:
+    before = {path: path.read_bytes() for path in TILL.rglob("*") if path.is_file()}
+
+    result = evaluated("doc_writer", "--answers", str(ANSWERS / "doc_writer"))
+
+    assert result.exit_code == 0, result.output
+    assert {path: path.read_bytes() for path in TILL.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("path", ["../out.txt", "/tmp/out.txt", "link/out.txt", "link", "."])
+def test_no_file_of_a_case_is_written_outside_the_copy(
+    specs: Path, tmp_path: Path, path: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(outside)
+    inputs = f"inputs: {{prompt: go, files: {{'{path}': x}}}}"
+    (specs / "guide.eval.yaml").write_text(f"cases:\n  - {{name: where, {inputs}}}\n")
+
+    words = ("guide", "--specs", str(specs), "--answers", str(specs / "answers"))
+    result = workyard("eval", *words, "--root", str(root))
+
+    assert result.exit_code == 1
+    assert "FAILED" in result.stdout
+    assert list(outside.iterdir()) == []
+
+
+def test_two_models_are_laid_beside_each_other(specs: Path) -> None:
+    words = ("guide", "--specs", str(specs), "--model", "offline", "--compare", "offline")
+    result = evaluated(*words)
+
+    assert result.stdout.count("where") == 2
+    assert result.stderr.count("guide with offline:") == 2
+
+
+def test_another_spec_is_put_to_the_same_cases(specs: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "poor.yaml"
+    other.write_text(
+        AGENT.replace("guide", "poor") + READS + "  - Budget: {requests: 1}\n", encoding="utf-8"
+    )
+
+    words = ("guide", "--specs", str(specs), "--answers", str(specs / "answers"))
+    result = evaluated(*words, "--compare-spec", str(other))
+
+    assert [line.split()[1] for line in result.stdout.splitlines() if line.startswith("where")] == [
+        "passed",
+        "FAILED:",
+    ]
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("cases: []\n", "has no cases"),
+        ("cases: [\n", "is not YAML"),
+        ("cases:\n  - {inputs: {prompt: ''}}\n", "prompt"),
+        ("cases:\n  - {inputs: {prompt: x, file: y}}\n", "file"),
+        ("cases:\n  - {inputs: {prompt: x}, evaluators: [Stats: [x]]}\n", "Stats"),
+        ("cases:\n  - {name: a, inputs: {prompt: x}}\n  - {name: a, inputs: {prompt: y}}\n", "'a'"),
+    ],
+)
+def test_dataset_that_cannot_be_used_is_refused(specs: Path, text: str, problem: str) -> None:
+    file = specs / "guide.eval.yaml"
+    file.write_text(text)
+
+    with pytest.raises(InvalidInputError, match=problem) as caught:
+        load_dataset(file, judge=None)
+    assert "guide.eval.yaml" in str(caught.value)
+
+
+def test_nobody_judges_without_a_language_model_and_else_the_model_put_to_the_test(
+    specs: Path,
+) -> None:
+    file = specs / "guide.eval.yaml"
+    file.write_text(CASE + ", evaluators: [LLMJudge: Is kind., Contains: x]}\n")
+
+    (offline,) = load_dataset(file, judge=None).cases
+    (live,) = load_dataset(file, judge="anthropic:some-model").cases
+
+    assert [type(one).__name__ for one in offline.evaluators] == ["Contains"]
+    assert [type(one).__name__ for one in live.evaluators] == ["LLMJudge", "Contains"]
+    assert vars(live.evaluators[0])["model"] == "anthropic:some-model"
+
+
+def test_what_is_not_installed_is_named_with_the_version_that_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluation, "find_spec", lambda name: None)
+    result = evaluated("repo_guide")
+
+    assert result.exit_code == 2
+    assert "pip install 'pydantic-evals==" in result.stderr
+    assert find_spec("pydantic_evals") is not None
