@@ -149,7 +149,7 @@ def _first_sentence(error: BaseException) -> str:
 
 def _why_unusable(error: BaseException) -> str:
     """Return what was wrong with the last answer, where somebody has judged it."""
-    judged = (str(cause) for cause in _causes(error) if isinstance(cause, ModelRetry))
+    judged = (str(cause) for cause in causes(error) if isinstance(cause, ModelRetry))
     return next(judged, None) or _first_sentence(error)
 
 

@@ -18,11 +18,11 @@ from orchestrator.evaluation.answers import answers_in
 from orchestrator.evaluation.datasets import CHANGED, CaseInputs, load_dataset
 from orchestrator.events import FileChanged, Usage
 from orchestrator.models import OFFLINE, choose_model
+from orchestrator.record_url import sqlite_file
 from orchestrator.replay.copying import copied
 from orchestrator.roots import own_places, resolve_root
 from orchestrator.runner import RunHandle
 from orchestrator.settings import load_settings
-from orchestrator.store.database import sqlite_file
 
 
 @dataclass(frozen=True, kw_only=True)
