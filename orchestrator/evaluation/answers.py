@@ -4,6 +4,8 @@ The file is what `workyard sessions export ID --form messages` prints: the messa
 with one run.
 """
 
+from dataclasses import replace
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
+from pydantic_ai.usage import RequestUsage
 
 from orchestrator.errors import InvalidInputError, ModelUnavailableError
 from orchestrator.lifecycle import RunStatus
@@ -44,8 +47,8 @@ class RecordedAnswers(PlayedModel):
         except RecordEndsError:
             text = f"The recorded answers do not fit: {self.problem} Record them anew."
             raise ModelUnavailableError(text) from None
-        answer.run_id = None
-        return answer
+        # Nothing is used by it; then it was.
+        return replace(answer, usage=RequestUsage(cost=Decimal(0)), run_id=None)
 
 
 def answers_in(directory: Path, case: str, root: Path) -> RecordedAnswers:

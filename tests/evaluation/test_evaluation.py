@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,6 +49,9 @@ async def test_every_shipped_agent_does_what_its_dataset_expects(name: str) -> N
     assert {result.name: result.problems for result in results} == dict.fromkeys(
         (file.stem for file in (ANSWERS / name).glob("*.json")), ()
     )
+    assert {(r.usage.input_tokens, r.usage.cost) for r in results} == {(0, Decimal(0))}
+    # The answers are those of these runs: only what is another run's is named on record.
+    assert rows("SELECT count(*) FROM message WHERE body LIKE '%run_id%'") == [(0,)]
     kept = rows("SELECT id FROM session")
     assert {result.session_id for result in results} == {session for (session,) in kept}
 

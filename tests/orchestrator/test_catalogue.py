@@ -65,7 +65,7 @@ def test_own_agents_come_before_the_shipped_ones(tmp_path: Path) -> None:
     add(tmp_path / "agents", "repo_guide", "mine")
 
     assert open_catalogue(settings).get("repo_guide").document.description == "mine"
-    assert {file.stem for file in SHIPPED_SPECS.iterdir()} <= set(open_catalogue(settings).names())
+    assert {*Catalogue((SHIPPED_SPECS,)).names()} <= {*open_catalogue(settings).names()}
 
 
 def test_missing_directory_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
