@@ -30,12 +30,12 @@ def spent_since(db: Connection, owner: str, since: datetime) -> Spent:
 
     Of a run under way it is what earlier attempts at it have used.
     """
-    return _spent(db, _SINCE, {"owner": owner, "since": since})
+    return _spent(db, SINCE, {"owner": owner, "since": since})
 
 
 def spent_by_delegates(db: Connection, session_pk: int) -> Spent:
     """Return what others have used for the runs of a session, in sessions of their own."""
-    return _spent(db, _BELOW, {"session": session_pk})
+    return _spent(db, BELOW, {"session": session_pk})
 
 
 def _spent(db: Connection, query: Select[Any], values: dict[str, Any]) -> Spent:
@@ -46,7 +46,7 @@ def _spent(db: Connection, query: Select[Any], values: dict[str, Any]) -> Spent:
 _SUMS = (func.sum(RUN.c.cost), func.sum(RUN.c.input_tokens + RUN.c.output_tokens))
 _OWNER = select(SESSION.c.owner).where(SESSION.c.pk == bindparam("session"))
 # A session's time is that at which its last run began: it leads to those with runs of the day.
-_SINCE = (
+SINCE = (
     select(*_SUMS)
     .select_from(SESSION)
     .join(RUN, RUN.c.session_pk == SESSION.c.pk)
@@ -59,4 +59,4 @@ _SINCE = (
 _OWN = select(RUN.c.pk).where(RUN.c.session_pk == bindparam("session"))
 _FIRST = select(RUN.c.pk).where(RUN.c.parent_pk.in_(_OWN)).cte("below", recursive=True)
 _ALL_BELOW = _FIRST.union_all(select(RUN.c.pk).join(_FIRST, RUN.c.parent_pk == _FIRST.c.pk))
-_BELOW = select(*_SUMS).where(RUN.c.pk.in_(select(_ALL_BELOW.c.pk)))
+BELOW = select(*_SUMS).where(RUN.c.pk.in_(select(_ALL_BELOW.c.pk)))
