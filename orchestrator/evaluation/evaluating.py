@@ -17,6 +17,7 @@ from orchestrator.errors import InvalidInputError
 from orchestrator.evaluation.answers import answers_in
 from orchestrator.evaluation.datasets import CHANGED, CaseInputs, load_dataset
 from orchestrator.events import FileChanged, Usage
+from orchestrator.failures import redact
 from orchestrator.models import OFFLINE, choose_model
 from orchestrator.record_url import sqlite_file
 from orchestrator.replay.copying import copied
@@ -105,7 +106,8 @@ def _judge(trial: Trial, of_spec: str | None, configured: str | None) -> str | N
 
 def _problems(case: ReportCase[CaseInputs, Any, Any]) -> tuple[str, ...]:
     wrong = (result for result in case.assertions.values() if not result.value)
-    broken = (f"{one.name}: {one.error_message}" for one in case.evaluator_failures)
+    # A judge's provider may repeat the key that it refuses.
+    broken = (f"{one.name}: {redact(one.error_message)}" for one in case.evaluator_failures)
     return (*(f"{one.name}: {one.reason or 'is not so'}" for one in wrong), *broken)
 
 

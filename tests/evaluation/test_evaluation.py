@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pydantic_evals.evaluators import Contains
 from typer.testing import Result
 
 from orchestrator.catalogue import SHIPPED_SPECS, Catalogue
@@ -98,6 +99,24 @@ def test_case_that_fails_is_told_with_the_reason_and_is_the_exit_code(
     assert result.exit_code == 1
     assert f"FAILED: {told}" in result.stdout
     assert "0 of 1 cases have passed." in result.stderr
+
+
+def test_key_that_a_judges_provider_repeats_is_not_shown(
+    specs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_API_KEY", "very-secret")
+
+    async def refuse(self: Contains, ctx: object) -> bool:
+        raise PermissionError("the key very-secret is refused")
+
+    monkeypatch.setattr(Contains, "evaluate", refuse)
+    (specs / "guide.eval.yaml").write_text(CASE + ", evaluators: [Contains: x]}\n")
+
+    result = evaluated("guide", "--specs", str(specs), "--answers", str(specs / "answers"))
+
+    assert result.exit_code == 1
+    assert "is refused" in result.stdout
+    assert "very-secret" not in result.output
 
 
 def test_run_that_fails_is_a_case_that_fails(specs: Path) -> None:
