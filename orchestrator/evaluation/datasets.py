@@ -15,6 +15,7 @@ from typing import Any  # Any: what evaluators are given
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
+from pydantic_ai.models import Model
 from pydantic_evals import Dataset
 from pydantic_evals.evaluators import EvaluationReason, Evaluator, EvaluatorContext, GEval, LLMJudge
 
@@ -74,7 +75,7 @@ _Judge = LLMJudge | GEval
 AgentDataset = Dataset[CaseInputs, Any, Any]
 
 
-def load_dataset(file: Path, judge: str | None) -> AgentDataset:
+def load_dataset(file: Path, judge: Model | None) -> AgentDataset:
     """Read a file of cases.
 
     Args:
@@ -108,7 +109,7 @@ def load_dataset(file: Path, judge: str | None) -> AgentDataset:
     return _completed(file, found, judge)
 
 
-def _completed(file: Path, dataset: AgentDataset, judge: str | None) -> AgentDataset:
+def _completed(file: Path, dataset: AgentDataset, judge: Model | None) -> AgentDataset:
     """Return the dataset with names for its cases, and judges for what is to be judged."""
     if not dataset.cases:
         raise InvalidInputError(f"{str(file)!r} has no cases.")
@@ -123,7 +124,7 @@ def _completed(file: Path, dataset: AgentDataset, judge: str | None) -> AgentDat
     return dataset
 
 
-def _judged(evaluators: Sequence[Evaluator[Any, Any, Any]], judge: str | None) -> list[Any]:
+def _judged(evaluators: Sequence[Evaluator[Any, Any, Any]], judge: Model | None) -> list[Any]:
     kept = [one for one in evaluators if judge is not None or not isinstance(one, _Judge)]
     return [
         replace(one, model=judge) if isinstance(one, _Judge) and one.model is None else one

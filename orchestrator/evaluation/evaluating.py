@@ -1,6 +1,5 @@
 """An agent put to the test: a run for each case of a dataset, each in a copy of the root."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any  # what evaluators give
@@ -18,7 +17,8 @@ from orchestrator.evaluation.answers import answers_in
 from orchestrator.evaluation.datasets import CHANGED, CaseInputs, load_dataset
 from orchestrator.events import FileChanged, Usage
 from orchestrator.failures import redact
-from orchestrator.models import OFFLINE, choose_model
+from orchestrator.models.service import open_models
+from orchestrator.offline import OfflineModel
 from orchestrator.record_url import sqlite_file
 from orchestrator.replay.copying import copied
 from orchestrator.roots import own_places, resolve_root
@@ -70,12 +70,17 @@ async def evaluate(trial: Trial) -> list[CaseResult]:
     """
     settings = load_settings()
     spec = open_catalogue(settings, trial.specs).get(trial.agent)
-    judge = _judge(trial, spec.document.model, settings.model)
-    dataset = load_dataset(trial.dataset or dataset_of(trial), judge)
     cases = _Cases(trial, resolve_root(trial.root))
-    report = await dataset.evaluate(
-        cases.answer, name=trial.agent, max_concurrency=trial.at_once, progress=False
-    )
+    async with open_models(settings) as models:
+        judge = None
+        if trial.answers is None:
+            _, judge = models.choose(trial.model, spec.document.model)
+            if isinstance(judge, OfflineModel):  # which judges nothing
+                judge = None
+        dataset = load_dataset(trial.dataset or dataset_of(trial), judge)
+        report = await dataset.evaluate(
+            cases.answer, name=trial.agent, max_concurrency=trial.at_once, progress=False
+        )
     judged = {case.name: _problems(case) for case in report.cases}
     failed = {case.name: (case.error_message.partition(": ")[2],) for case in report.failures}
     return [
@@ -92,16 +97,6 @@ def dataset_of(trial: Trial) -> Path:
     """
     file = open_catalogue(load_settings(), trial.specs).get(trial.agent).file
     return file.with_name(f"{file.stem}.eval.yaml")
-
-
-def _judge(trial: Trial, of_spec: str | None, configured: str | None) -> str | None:
-    """Return the model that judges: the one that is put to the test, if it is a language model."""
-    if trial.answers is not None:
-        return None
-    choice = choose_model(
-        trial.model, configured=configured, spec_model=of_spec, environ=os.environ
-    )
-    return None if choice.name == OFFLINE else choice.name
 
 
 def _problems(case: ReportCase[CaseInputs, Any, Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pydantic_ai.models.test import TestModel
 from pydantic_evals.evaluators import Contains
 from typer.testing import Result
 
@@ -59,7 +60,7 @@ async def test_every_shipped_agent_does_what_its_dataset_expects(name: str) -> N
 
 @pytest.mark.parametrize("name", Catalogue().names())
 def test_every_shipped_agent_has_a_dataset_beside_its_spec(name: str) -> None:
-    dataset = load_dataset(SHIPPED_SPECS / f"{name}.eval.yaml", judge="test")
+    dataset = load_dataset(SHIPPED_SPECS / f"{name}.eval.yaml", judge=TestModel())
 
     assert all(case.evaluators for case in dataset.cases)
 
@@ -220,11 +221,12 @@ def test_nobody_judges_without_a_language_model_and_else_the_model_put_to_the_te
     file.write_text(CASE + ", evaluators: [LLMJudge: Is kind., Contains: x]}\n")
 
     (offline,) = load_dataset(file, judge=None).cases
-    (live,) = load_dataset(file, judge="anthropic:some-model").cases
+    judge = TestModel()
+    (live,) = load_dataset(file, judge=judge).cases
 
     assert [type(one).__name__ for one in offline.evaluators] == ["Contains"]
     assert [type(one).__name__ for one in live.evaluators] == ["LLMJudge", "Contains"]
-    assert vars(live.evaluators[0])["model"] == "anthropic:some-model"
+    assert vars(live.evaluators[0])["model"] is judge
 
 
 def test_what_is_not_installed_is_named_with_the_version_that_fits(

@@ -30,7 +30,7 @@ from orchestrator.budget.errors import BudgetExceededError, PriceUnknownError
 from orchestrator.budget.prices import is_priced
 from orchestrator.connections import InProcessConnection
 from orchestrator.errors import InvalidInputError, LimitError, ModelUnavailableError
-from orchestrator.models import PROVIDERS
+from orchestrator.models.providers import PROVIDERS
 from orchestrator.offline import OfflineModel
 from orchestrator.teams.shares import Share
 from tests.orchestrator.by_hand import rows

@@ -9,7 +9,6 @@ import pytest
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
-from orchestrator import bootstrap
 from orchestrator.agents import check_spec
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.connections import InProcessConnection
@@ -19,6 +18,9 @@ from orchestrator.schemas import SchemaProblemError, check_schema, misfit
 from orchestrator.specs import load_spec
 from tests.orchestrator.by_hand import workyard
 from tests.orchestrator.played import record_of
+from tests.wire.environment import environment
+from tests.wire.script import Call
+from tests.wire.server import Wire, serving
 
 HEAD = "name: judge\ndescription: d\ninstructions: x\n"
 SCHEMA = {
@@ -177,9 +179,10 @@ def test_command_line_prints_the_answer_as_json(
     agents = own_surroundings / "config" / "agents"
     agents.mkdir(parents=True)
     (agents / "judge.yaml").write_text(f"{HEAD}output_schema: {json.dumps(SCHEMA)}\n")
-    monkeypatch.setattr(bootstrap, "build_model", lambda name: answering({"score": 7}))
-
-    words = ("run", "judge", "go", "--root", str(project), "--model", "offline", "--json")
-    result = workyard(*words)
+    with serving(Wire([Call("final_result", {"score": 7})])) as url:
+        for name, value in environment("ollama", url).items():
+            monkeypatch.setenv(name, value)
+        words = ("run", "judge", "go", "--root", str(project), "--model", "ollama:pretend")
+        result = workyard(*words, "--json")
 
     assert json.loads(result.stdout)["output"] == {"score": 7}
