@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any  # JSON as it comes
 
 import pytest
+from pydantic_ai import models
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
@@ -179,6 +180,7 @@ def test_command_line_prints_the_answer_as_json(
     agents = own_surroundings / "config" / "agents"
     agents.mkdir(parents=True)
     (agents / "judge.yaml").write_text(f"{HEAD}output_schema: {json.dumps(SCHEMA)}\n")
+    monkeypatch.setattr(models, "ALLOW_MODEL_REQUESTS", True)  # of this machine
     with serving(Wire([Call("final_result", {"score": 7})])) as url:
         for name, value in environment("ollama", url).items():
             monkeypatch.setenv(name, value)
