@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from difflib import get_close_matches
 from functools import cached_property
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Self  # `Any`: a provider's client is of any class
 
 import anyio
@@ -17,11 +19,7 @@ from pydantic_ai.exceptions import ModelAPIError, ModelContextWindowExceededErro
 from pydantic_ai.models import Model, infer_model, known_model_names
 from pydantic_ai.models.concurrency import ConcurrencyLimitedModel
 from pydantic_ai.models.fallback import FallbackModel
-from pydantic_ai.models.ollama import OllamaModel
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers import Provider, infer_provider
-from pydantic_ai.providers.ollama import OllamaProvider
-from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
 from orchestrator.errors import ModelNotConfiguredError
 from orchestrator.models.choice import choose_model
@@ -34,10 +32,6 @@ from orchestrator.models.user_settings import (
 )
 from orchestrator.offline import OfflineModel
 from orchestrator.settings import Settings
-
-_NO_KEY = "no-key"
-"""What a server of the user's own is sent that wants none: OpenAI's client insists on a key, and
-would otherwise take the one for OpenAI."""
 
 
 @asynccontextmanager
@@ -143,21 +137,16 @@ class Models:
         if not (prefix and colon and own_name):
             raise ValueError(f"Unknown model: {name}.{_suggestion(name)}")
         provider = self._provider(name, prefix, limits)
-        match limits.kind:
-            case "openai-chat":
-                return OpenAIChatModel(own_name, provider=provider)
-            case "openai":
-                return OpenAIResponsesModel(own_name, provider=provider)
-            case "ollama":
-                return OllamaModel(own_name, provider=provider)
-            case None:
-                return infer_model(name, lambda prefix: provider)
+        if limits.kind is None:
+            return infer_model(name, lambda prefix: provider)
+        own: Model = _own_servers().own_model(limits.kind, own_name, provider)
+        return own
 
     def _provider(self, name: str, prefix: str, limits: ProviderSettings) -> Provider[Any]:
         """Return a provider whose HTTP client is closed with all others."""
         if prefix not in self._providers:
             if limits.kind is not None:
-                provider = _own_server(prefix, limits)
+                provider = _own_servers().own_server(prefix, limits)
             else:
                 try:
                     provider = infer_provider(prefix)
@@ -181,19 +170,6 @@ def has_timeout(model: Model) -> bool:
     return "timeout" in (model.settings or {})
 
 
-def _own_server(name: str, limits: ProviderSettings) -> Provider[Any]:
-    key = os.environ.get(limits.api_key_env or "") or _NO_KEY
-    if limits.kind == "ollama":
-        provider: OllamaProvider | OpenAICompatibleProvider = OllamaProvider(
-            limits.base_url, api_key=key
-        )
-    else:
-        provider = OpenAICompatibleProvider(name, base_url=limits.base_url or "", api_key=key)
-    # OpenAI's client takes these from the environment, for whichever server, where they are None.
-    provider.client.organization = provider.client.project = ""
-    return provider
-
-
 async def _close(provider: Provider[Any]) -> None:
     async with provider:
         pass  # whoever is the last to leave it closes its client
@@ -212,3 +188,9 @@ def _is_the_providers(error: Exception) -> bool:
 def _suggestion(name: str) -> str:
     near = get_close_matches(name, known_model_names(), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _own_servers() -> ModuleType:
+    # The lazy seam: OpenAI's client takes as long to import as half of Pydantic AI, and few runs
+    # go to a server of the user's own.
+    return import_module("orchestrator.models.own_servers")

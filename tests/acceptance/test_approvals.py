@@ -45,9 +45,9 @@ def specs(tmp_path: Path) -> Path:
 def test_run_that_waits_is_answered_in_another_process_and_goes_on(
     workyard: Workyard, project: Path, specs: Path
 ) -> None:
-    where = ("--model", "anthropic:pretend", "--specs", str(specs))
+    where = ("--model", "ollama:pretend", "--specs", str(specs))
     with serving(Wire(SCRIPT)) as url:
-        env = environment("anthropic", url)
+        env = environment("ollama", url)
         first = workyard("run", "careful", "go", "--root", str(project), *where, env=env)
         listed = workyard("approvals", "list")
         (question,) = json.loads(workyard("approvals", "list", "--json").stdout)
@@ -69,12 +69,12 @@ def test_person_at_the_terminal_is_shown_the_diff_and_asked(
     workyard: Workyard, project: Path, specs: Path
 ) -> None:
     before = (project / "README.md").read_text()
-    arguments = ["run", "careful", "go", "--root", str(project), "--model", "anthropic:pretend"]
+    arguments = ["run", "careful", "go", "--root", str(project), "--model", "ollama:pretend"]
     ours, theirs = pty.openpty()
     with serving(Wire(SCRIPT)) as url:
         process = subprocess.Popen(
             [COMMAND, *arguments, "--specs", str(specs)],
-            env=workyard.environment(environment("anthropic", url)),
+            env=workyard.environment(environment("ollama", url)),
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=theirs,
@@ -106,8 +106,8 @@ async def test_host_is_told_what_a_run_waits_for_and_answers_for_its_user(
     project: Path, specs: Path, era: Era
 ) -> None:
     with serving(Wire(SCRIPT)) as url:
-        env = environment("anthropic", url)
-        server = served(project, "--specs", str(specs), "--model", "anthropic:pretend", env=env)
+        env = environment("ollama", url)
+        server = served(project, "--specs", str(specs), "--model", "ollama:pretend", env=env)
         with anyio.fail_after(DEADLINE_S):
             async with Client(server, mode=era) as client:
                 order = {"agent": "careful", "task": "go"}
@@ -132,38 +132,42 @@ async def test_host_is_told_what_a_run_waits_for_and_answers_for_its_user(
     assert (late.is_error, "question" in text_of(late)) == (True, True)
 
 
-@pytest.mark.parametrize(
-    ("said", "status", "is_changed"),
-    [
-        (ElicitResult(action="accept", content={"allow": True}), "succeeded", True),
-        (ElicitResult(action="accept", content={"allow": False}), "succeeded", False),
-        (ElicitResult(action="decline"), "succeeded", False),
-        (ElicitResult(action="cancel"), "waiting", False),
-        (ErrorData(code=-32603, message="no window"), "waiting", False),
-    ],
-    ids=["yes", "no", "declined", "closed", "failed"],
-)
-async def test_host_that_can_ask_its_user_does(
-    project: Path, specs: Path, said: ElicitResult | ErrorData, status: str, is_changed: bool
-) -> None:
+SAID: list[tuple[ElicitResult | ErrorData, str, bool]] = [
+    (ElicitResult(action="accept", content={"allow": False}), "succeeded", False),
+    (ElicitResult(action="decline"), "succeeded", False),
+    (ElicitResult(action="cancel"), "waiting", False),
+    (ErrorData(code=-32603, message="no window"), "waiting", False),
+    (ElicitResult(action="accept", content={"allow": True}), "succeeded", True),
+]
+"""What a user says or does; how the run stands then, and whether the call was made."""
+
+
+async def test_host_that_can_ask_its_user_does(project: Path, specs: Path) -> None:
+    """A "no" first and the "yes" last: what is waiting meanwhile changes nothing."""
     shown: list[str] = []
 
     async def answer(
         context: ClientRequestContext, params: ElicitRequestParams
     ) -> ElicitResult | ErrorData:
         shown.append(params.message)
-        return said
+        return SAID[len(shown) - 1][0]
 
     before = (project / "README.md").read_text()
-    with serving(Wire(SCRIPT)) as url:
-        env = environment("anthropic", url)
-        server = served(project, "--specs", str(specs), "--model", "anthropic:pretend", env=env)
+    stands: list[tuple[str, bool]] = []
+    script: list[Answer] = [
+        answer for said in SAID for answer in (SCRIPT if said[1] == "succeeded" else SCRIPT[:1])
+    ]
+    with serving(Wire(script)) as url:
+        env = environment("ollama", url)
+        server = served(project, "--specs", str(specs), "--model", "ollama:pretend", env=env)
         with anyio.fail_after(DEADLINE_S):
             async with Client(server, mode="legacy", elicitation_callback=answer) as client:
-                run = await client.call_tool("run_agent", {"agent": "careful", "task": "go"})
+                for _ in SAID:
+                    run = await client.call_tool("run_agent", {"agent": "careful", "task": "go"})
+                    is_changed = (project / "README.md").read_text() != before
+                    stands.append((run_of(run)["status"], is_changed))
 
-    (message,) = shown
-    assert "careful: ? write_file needs a yes" in message
-    assert "-A till that adds prices." in message
-    assert run_of(run)["status"] == status
-    assert ((project / "README.md").read_text() != before) is is_changed
+    assert stands == [(status, is_changed) for _, status, is_changed in SAID]
+    for message in shown:
+        assert "careful: ? write_file needs a yes" in message
+        assert "-A till that adds prices." in message
