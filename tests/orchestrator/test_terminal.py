@@ -75,7 +75,7 @@ def test_every_event_is_told_on_one_line_that_steers_nothing() -> None:
     lines = [line for line in map(told, EVENTS) if line is not None]
 
     assert {type(event) for event in EVENTS} == {*get_args(get_args(Event)[0])}
-    assert len(lines) == 12
+    assert len(lines) == 13
     for line in lines:
         assert "\n" not in line
         assert not steering(line)
