@@ -1,6 +1,6 @@
 """A spec and a model → a Pydantic AI agent with its workspace at a given place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import (
@@ -20,12 +20,13 @@ from orchestrator.budget.budget import Budget
 from orchestrator.budget.errors import PriceUnknownError
 from orchestrator.capabilities import CAPABILITIES
 from orchestrator.compaction.capability import Compaction
-from orchestrator.errors import InvalidInputError
+from orchestrator.errors import InvalidInputError, SpecError
 from orchestrator.harness import harness_types
 from orchestrator.models.service import has_timeout
 from orchestrator.schemas import misfit
 from orchestrator.spec_source import Place, dotted
 from orchestrator.specs import Spec
+from orchestrator.trust import check_trust
 
 WorkyardAgent = Agent[Any, JsonValue]
 CapabilityTypes = Sequence[type[AbstractCapability[Any]]]
@@ -51,9 +52,11 @@ def build_agent(
             spec nor the model says.
 
     Raises:
-        SpecError: If a capability is unknown or its arguments do not fit.
+        SpecError: If a capability is unknown or its arguments do not fit, or a definition says more
+            than it may.
         InvalidInputError: If the spec limits the cost, and the model has no known price.
     """
+    check_trust(spec)
     types = [*types, *harness_types(spec, types)]
     check_capabilities(spec, types)
     # Every agent has them: a run that never ends, or a session that grows beyond its model, is
@@ -90,39 +93,54 @@ def check_spec(spec: Spec) -> None:
 def check_capabilities(spec: Spec, types: CapabilityTypes) -> None:
     """Refuse a spec with a capability that cannot be made, and say on which line it stands.
 
-    Each is built alone, by Pydantic AI itself: its error for the whole spec names no place.
-
     Raises:
-        SpecError: If one is unknown or its arguments do not fit.
+        SpecError: If one is unknown or its arguments do not fit: the first fault.
+    """
+    for problem in capability_problems(spec, types):
+        raise problem
+
+
+def capability_problems(spec: Spec, types: CapabilityTypes) -> Iterator[SpecError]:
+    """Yield what is wrong with the capabilities of a spec.
+
+    Each is built alone, by Pydantic AI itself: its error for the whole spec names no place.
     """
     known = {**CAPABILITY_TYPES, **{kind.get_serialization_name() or "": kind for kind in types}}
     for index, entry in enumerate(spec.document.capabilities):
         place = ("capabilities", index)
         if not isinstance(entry, str) and len(entry) != 1:
-            raise spec.error("an entry is one name, or one name with its arguments.", place)
+            yield spec.error("an entry is one name, or one name with its arguments.", place)
+            continue
         name, arguments = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
         if name not in known:
-            raise spec.error(f"there is no capability {name!r}{_hint(name, known)}", place)
-        _check_arguments(spec, place, known[name], arguments)
-        alone = {"name": spec.name, "capabilities": [entry]}
-        try:
-            Agent.from_spec(alone, model=TestModel(), custom_capability_types=types)
-        except (ValueError, TypeError, UserError) as error:
-            problem = str(error.__cause__ or error).splitlines()
-            raise spec.error(" ".join(problem[:4]), place) from error
+            yield spec.error(f"there is no capability {name!r}{_hint(name, known)}", place)
+            continue
+        unknown = list(_unknown_arguments(spec, place, known[name], arguments))
+        yield from unknown
+        if not unknown:
+            yield from _unbuildable(spec, place, types)
 
 
-def _check_arguments(
+def _unbuildable(spec: Spec, place: tuple[str, int], types: CapabilityTypes) -> Iterator[SpecError]:
+    alone = {"name": spec.name, "capabilities": [spec.document.capabilities[place[1]]]}
+    try:
+        Agent.from_spec(alone, model=TestModel(), custom_capability_types=types)
+    except (ValueError, TypeError, UserError) as error:
+        problem = str(error.__cause__ or error).splitlines()
+        yield spec.error(" ".join(problem[:4]), place)
+
+
+def _unknown_arguments(
     spec: Spec, place: Place, kind: type[AbstractCapability[Any]], given: JsonValue
-) -> None:
-    """Refuse an argument that a capability does not have, in the words of a spec's author."""
+) -> Iterator[SpecError]:
+    """Yield the arguments that a capability does not have, in the words of a spec's author."""
     if "from_spec" in kind.__dict__ or not isinstance(given, dict):
         return
     known = [field.name for field in fields(kind) if field.init]
     for name in given:
         if name not in known:
             problem = f"{kind.get_serialization_name()} has no {name!r}{_hint(name, known)}"
-            raise spec.error(problem, (*place, str(kind.get_serialization_name()), name))
+            yield spec.error(problem, (*place, str(kind.get_serialization_name()), name))
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -45,10 +45,14 @@ class Catalogue:
             NotFoundError: If there is none of that name; it names the near ones.
             SpecError: If its file cannot be used.
         """
-        for file in self._files():
-            if file.stem == name:
-                return load_agent_file(file)
-        raise NotFoundError("agent", name, known=self.names())
+        file = self.find(name)
+        if file is None:
+            raise NotFoundError("agent", name, known=self.names())
+        return load_agent_file(file)
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of an agent, the one found first; None if there is none."""
+        return next((file for file in self._files() if file.stem == name), None)
 
     def _files(self) -> Iterator[Path]:
         for directory in self.directories:
@@ -71,10 +75,17 @@ def load_agent_file(file: Path) -> Spec:
         SpecError: If the file cannot be used, or is named differently.
     """
     spec = load_spec(file)
-    if spec.name != file.stem:
-        problem = f"the name {spec.name!r} is not that of the file, {file.stem!r}."
-        raise spec.error(problem, ("name",))
+    for problem in name_problems(spec):
+        raise problem
     return spec
+
+
+def name_problems(spec: Spec) -> list[SpecError]:
+    """Return that a spec's name is not that of its file, if so."""
+    if spec.name == spec.file.stem:
+        return []
+    problem = f"the name {spec.name!r} is not that of the file, {spec.file.stem!r}."
+    return [spec.error(problem, ("name",))]
 
 
 def open_catalogue(settings: Settings, specs: Path | None = None) -> Catalogue:

@@ -17,12 +17,10 @@ from mcp_server.fence.grant import Grant
 from mcp_server.ports import Offers, Operator
 from orchestrator.adapter import SpecCatalog, server_errors_raised
 from orchestrator.catalogue import open_catalogue
-from orchestrator.errors import InvalidInputError
 from orchestrator.late import LINGER_S, open_late
 from orchestrator.owners import owner_of
-from orchestrator.record_url import sqlite_file
 from orchestrator.roots import as_globs, own_places, resolve_root
-from orchestrator.settings import Settings, load_settings
+from orchestrator.settings import load_settings
 from orchestrator.transcripts import Record, RecordedTranscripts
 
 
@@ -59,9 +57,7 @@ class Yard:
         """Return what of ours lies below the root: who writes a spec says what an agent may."""
         with server_errors_raised():
             root, settings = resolve_root(arguments.root), load_settings()
-            own = own_places(
-                root, settings, specs=_specs(arguments), database=_database_file(settings)
-            )
+            own = own_places(root, settings, specs=_specs(arguments), database=settings.record_file)
             return as_globs(own, root)
 
     @asynccontextmanager
@@ -103,10 +99,3 @@ def _positive(text: str) -> float:
 
 def _specs(arguments: argparse.Namespace) -> Path | None:
     return None if arguments.specs is None else Path(arguments.specs)
-
-
-def _database_file(settings: Settings) -> Path | None:
-    try:
-        return sqlite_file(settings.effective_database_url)
-    except InvalidInputError:
-        return None  # whoever opens the record is told; agents and files are there without it

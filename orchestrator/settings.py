@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.errors import InvalidInputError
-from orchestrator.record_url import sqlite_url
+from orchestrator.record_url import sqlite_file, sqlite_url
 
 _DIRS = platformdirs.PlatformDirs("workyard", appauthor=False)
 
@@ -60,6 +60,20 @@ class Settings(BaseSettings):
     def effective_database_url(self) -> str:
         """The database to use, as SQLAlchemy writes it."""
         return self.database_url or sqlite_url(self.data_dir / "workyard.db")
+
+    @property
+    def record_file(self) -> Path | None:
+        """The file of an SQLite record; none if the URL names another, or cannot be used."""
+        try:
+            return sqlite_file(self.effective_database_url)
+        except InvalidInputError:
+            return None  # whoever opens the record is told
+
+    @property
+    def may_have_record(self) -> bool:
+        """Whether something may be on record; a file that is not there yet holds nothing."""
+        file = self.record_file
+        return file is None or file.exists()
 
 
 def load_settings() -> Settings:

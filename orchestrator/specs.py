@@ -10,7 +10,7 @@ start of the command line and does not import `pydantic_ai`.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,10 +20,22 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from orchestrator.errors import InputsError, SpecError
 from orchestrator.schemas import SchemaProblemError, check_schema, misfit
-from orchestrator.spec_source import Place, dotted, line_of, parse
+from orchestrator.spec_source import (
+    FROM_A_FILE,
+    Origin,
+    Place,
+    dotted,
+    line_of,
+    lines_of_json,
+    parse,
+    parse_json,
+)
 
 MAX_SPEC_BYTES = 256 * 1024
 """A spec is a page of text; anything of this size is not one."""
+
+MAX_DEPTH = 50
+"""Values within values: what takes specs apart goes into each, and must come to an end."""
 
 _TEMPLATE = re.compile(r"(?<!\\)\{\{")
 _TAG = re.compile(r"(?<!\\)\{\{\{?([^{}]*)\}?\}\}")
@@ -73,7 +85,9 @@ class Spec:
     values: Mapping[str, JsonValue]
     """The document as written."""
     file: Path
+    """Where it stands; `name@version` of a definition."""
     lines: Mapping[Place, int]
+    origin: Origin = FROM_A_FILE
 
     @property
     def name(self) -> str:
@@ -99,6 +113,12 @@ class Spec:
         """The inputs that a caller must give."""
         required = (self.document.deps_schema or {}).get("required")
         return frozenset(map(str, required)) if isinstance(required, list) else frozenset()
+
+    @property
+    def told_inputs(self) -> tuple[str, ...]:
+        """The names of its inputs, in brackets those that can be left out."""
+        needed = self.required_inputs
+        return tuple(name if name in needed else f"[{name}]" for name in self.inputs)
 
     def error(self, problem: str, place: Place) -> SpecError:
         """Return the error that says what is wrong at a place of this spec."""
@@ -163,52 +183,122 @@ def load_spec(file: Path) -> Spec:
     """Read a spec file.
 
     Raises:
-        SpecError: If it cannot be read, or holds what a spec must not.
+        SpecError: If it cannot be read, or holds what a spec must not: the first fault.
+    """
+    spec, problems = examine_file(file)
+    for problem in problems:
+        raise problem
+    assert spec is not None, "what cannot be read has a problem"
+    return spec
+
+
+def read_spec(values: Mapping[str, JsonValue], file: Path, origin: Origin) -> Spec:
+    """Return the spec that plain values are.
+
+    Raises:
+        SpecError: If they are none: the first fault.
+    """
+    spec, problems = examine(values, {}, file, origin)
+    for problem in problems:
+        raise problem
+    assert spec is not None, "what cannot be read has a problem"
+    return spec
+
+
+def read_text(file: Path) -> str:
+    """Return what a spec file holds.
+
+    Raises:
+        SpecError: If it cannot be read, is too large or is no text.
     """
     try:
         with file.open("rb") as stream:
             content = stream.read(MAX_SPEC_BYTES + 1)
-        text = content.decode("utf-8")
+        if len(content) > MAX_SPEC_BYTES:
+            raise SpecError(f"the file is larger than {MAX_SPEC_BYTES} bytes.", file=file)
+        return content.decode("utf-8")
     except OSError as error:
         raise SpecError(f"the file cannot be read: {error.strerror}.", file=file) from None
     except UnicodeDecodeError:
         raise SpecError("the file is not UTF-8 text.", file=file) from None
-    if len(content) > MAX_SPEC_BYTES:
-        raise SpecError(f"the file is larger than {MAX_SPEC_BYTES} bytes.", file=file)
-    values, lines = parse(text, file)
+    except ValueError:  # a NUL in its name
+        raise SpecError("there can be no file of this name.", file=file) from None
+
+
+def examine_file(file: Path) -> tuple[Spec | None, list[SpecError]]:
+    """Return the spec in a file, if there is one, and all that is wrong with it.
+
+    Raises:
+        SpecError: If the file cannot be read, or is not YAML.
+    """
+    text = read_text(file)
+    if file.suffix == ".json":
+        return examine(parse_json(text, file), lines_of_json(text), file)
+    return examine(*parse(text, file), file)
+
+
+def examine(
+    values: Mapping[str, JsonValue],
+    lines: Mapping[Place, int],
+    file: Path,
+    origin: Origin = FROM_A_FILE,
+) -> tuple[Spec | None, list[SpecError]]:
+    """Return the spec that plain values are, if they are one, and all that is wrong with it."""
+    if _is_deeper(values, MAX_DEPTH):
+        problem = f"values stand within values more than {MAX_DEPTH} deep."
+        return None, [SpecError(problem, file=file)]
     try:
         document = SpecDocument.model_validate(values)
     except ValidationError as error:
-        raise _first_problem(error, file, lines) from None
-    spec = Spec(document, values, file, lines)
-    _check_schemas(spec)
-    _check_templates(spec)
-    return spec
+        return None, list(_misfits(error, file, lines))
+    spec = Spec(document, values, file, lines, origin)
+    return spec, [*_schema_problems(spec), *_template_problems(spec)]
 
 
-def _first_problem(error: ValidationError, file: Path, lines: Mapping[Place, int]) -> SpecError:
-    first = error.errors(include_url=False)[0]
-    place: Place = first["loc"]
+def _is_deeper(value: object, levels: int) -> bool:
+    """Say whether values stand more than so many levels within each other."""
+    level = [value]
+    for _ in range(levels + 1):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, Mapping):
+                inner.extend(one.values())
+            elif isinstance(one, list):
+                inner.extend(one)
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
+def _misfits(error: ValidationError, file: Path, lines: Mapping[Place, int]) -> Iterator[SpecError]:
     known = [f.alias or name for name, f in SpecDocument.model_fields.items()]
-    match first["type"]:
-        case "extra_forbidden":
-            near = get_close_matches(str(place[-1]), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
-            problem = f"there is no such key; {hint}"
-        case "missing":
-            problem = "the key is missing."
-        case "string_pattern_mismatch":
-            problem = "a name is lower-case letters, digits and '_', and begins with a letter."
-        case _:
-            problem = f"{first['msg']}."
-    # A union adds the names of its branches to the place; the text does not have those.
-    while place and place not in lines and len(place) > 1:
-        place = place[:-1]
-    line = line_of(place, lines) or 1
-    return SpecError(problem, file=file, line=line, field=dotted(place))
+    places: set[Place] = set()
+    for one in error.errors(include_url=False):
+        place: Place = one["loc"]
+        match one["type"]:
+            case "extra_forbidden":
+                near = get_close_matches(str(place[-1]), known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
+                problem = f"there is no such key; {hint}"
+            case "missing":
+                problem = "the key is missing."
+            case "string_pattern_mismatch":
+                problem = "a name is lower-case letters, digits and '_', and begins with a letter."
+            case _:
+                problem = f"{one['msg']}."
+        # A union adds the names of its branches to the place; the text does not have those.
+        while lines and place and place not in lines and len(place) > 1:
+            place = place[:-1]
+        if not lines:
+            place = place[:1]
+        if place not in places:  # each branch of a union has its own complaint
+            places.add(place)
+            line = line_of(place, lines) or (1 if lines else None)
+            yield SpecError(problem, file=file, line=line, field=dotted(place))
 
 
-def _check_schemas(spec: Spec) -> None:
+def _schema_problems(spec: Spec) -> Iterator[SpecError]:
     for key in ("deps_schema", "output_schema"):
         schema = spec.values.get(key)
         if not isinstance(schema, dict):
@@ -216,27 +306,27 @@ def _check_schemas(spec: Spec) -> None:
         try:
             check_schema(schema)
         except SchemaProblemError as error:
-            raise spec.error(error.problem, (key, *error.place)) from None
+            yield spec.error(error.problem, (key, *error.place))
     schema = spec.document.deps_schema
     if schema is not None and schema.get("type") != "object":
-        raise spec.error("inputs have names: 'type' must be 'object'.", ("deps_schema",))
+        yield spec.error("inputs have names: 'type' must be 'object'.", ("deps_schema",))
 
 
-def _check_templates(spec: Spec) -> None:
+def _template_problems(spec: Spec) -> Iterator[SpecError]:
     written = spec.document.instructions
     for index, text in enumerate([written] if isinstance(written, str) else written):
         place: Place = ("instructions",) if isinstance(written, str) else ("instructions", index)
         if spec.document.deps_schema is None and _TEMPLATE.search(text):
             problem = "'{{' begins a template and there is no deps_schema; write '\\{{' for itself."
-            raise spec.error(problem, place)
+            yield spec.error(problem, place)
         if spec.document.deps_schema is not None:
-            _check_tags(spec, text, place)
+            yield from _tag_problems(spec, text, place)
 
 
-def _check_tags(spec: Spec, text: str, place: Place) -> None:
+def _tag_problems(spec: Spec, text: str, place: Place) -> Iterator[SpecError]:
     tags = _TAG.findall(text)
     if len(tags) != len(_TEMPLATE.findall(text)):
-        raise spec.error("a template that begins with '{{' does not end with '}}'.", place)
+        yield spec.error("a template that begins with '{{' does not end with '}}'.", place)
     for tag in tags:
         words = tag.split()
         is_block = bool(words) and words[0].removeprefix("#") in _BLOCKS and tag.startswith("#")
@@ -247,16 +337,21 @@ def _check_tags(spec: Spec, text: str, place: Place) -> None:
             problem = (
                 f"'{{{{{tag}}}}}' is not understood; a template is '{{{{name}}}}' of an input."
             )
-            raise spec.error(problem, place)
-        _check_name(spec, names[0], place, must_have_value=not is_block)
+            yield spec.error(problem, place)
+            continue
+        yield from _name_problems(spec, names[0], place, must_have_value=not is_block)
 
 
-def _check_name(spec: Spec, name: str, place: Place, *, must_have_value: bool) -> None:
+def _name_problems(
+    spec: Spec, name: str, place: Place, *, must_have_value: bool
+) -> Iterator[SpecError]:
     if name not in spec.inputs:
         known = ", ".join(spec.inputs) or "none"
-        raise spec.error(f"'{{{{{name}}}}}' is not an input; inputs: {known}.", place)
-    if must_have_value and name not in spec.required_inputs and "default" not in spec.inputs[name]:
+        yield spec.error(f"'{{{{{name}}}}}' is not an input; inputs: {known}.", place)
+    elif (
+        must_have_value and name not in spec.required_inputs and "default" not in spec.inputs[name]
+    ):
         problem = (
             f"'{{{{{name}}}}}' can be without a value; make the input required or give a default."
         )
-        raise spec.error(problem, place)
+        yield spec.error(problem, place)

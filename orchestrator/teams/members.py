@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 
 from orchestrator.errors import LimitError, NotFoundError, SpecError
-from orchestrator.spec_source import Place
+from orchestrator.spec_source import Place, Trust
 from orchestrator.specs import Spec
+from orchestrator.trust import check_trust
 
 SUB_AGENTS = "SubAgents"
 """The name of the capability in a spec."""
@@ -26,16 +27,23 @@ def delegates_of(spec: Spec) -> Iterator[tuple[str, Place]]:
 
 
 def check_team(spec: Spec, get: Callable[[str], Spec]) -> None:
-    """Refuse a spec whose agents do not exist, go round in a circle, or lead too deep.
+    """Refuse a spec whose agents do not exist, go round in a circle, lead too deep, or do more.
 
     Args:
         spec: Of the agent at the top.
         get: Finds the spec of an agent.
 
     Raises:
-        SpecError: With file, line and field of the spec that names the agent in question.
+        SpecError: With file, line and field of the spec that names the agent in question: the first
+            fault.
     """
-    _check(spec, get, (spec.name,))
+    for problem in team_problems(spec, get):
+        raise problem
+
+
+def team_problems(spec: Spec, get: Callable[[str], Spec]) -> Iterator[SpecError]:
+    """Yield what is wrong with the agents that a spec's agent may ask, and those below."""
+    yield from _problems(spec, get, (spec.name,), spec.origin.trust)
 
 
 def check_below(path: tuple[str, ...], name: str) -> None:
@@ -54,17 +62,24 @@ def check_below(path: tuple[str, ...], name: str) -> None:
         )
 
 
-def _check(spec: Spec, get: Callable[[str], Spec], path: tuple[str, ...]) -> None:
+def _problems(
+    spec: Spec, get: Callable[[str], Spec], path: tuple[str, ...], trust: Trust
+) -> Iterator[SpecError]:
     for name, place in delegates_of(spec):
         way = " → ".join((*path, name))
         if name in path:
-            raise spec.error(f"agents would ask each other in a circle: {way}.", place)
+            yield spec.error(f"agents would ask each other in a circle: {way}.", place)
+            continue
         if len(path) > MAX_DEPTH:
-            raise spec.error(f"more than {MAX_DEPTH} agents below the first one: {way}.", place)
+            yield spec.error(f"more than {MAX_DEPTH} agents below the first one: {way}.", place)
+            continue
         try:
             member = get(name)
+            # Who may not do a thing does not get it done by another either.
+            check_trust(member, trust)
         except NotFoundError as error:
-            raise spec.error(str(error), place) from error
+            yield spec.error(str(error), place)
         except SpecError as error:
-            raise spec.error(f"agent {name!r} cannot be used: {error}", place) from error
-        _check(member, get, (*path, name))
+            yield spec.error(f"agent {name!r} cannot be used: {error}", place)
+        else:
+            yield from _problems(member, get, (*path, name), min(trust, member.origin.trust))

@@ -21,6 +21,8 @@ DELEGATES = "delegates"
 
 MAX_AT_ONCE = 16
 MAX_RUNS = 1000
+MAX_AGENTS = 32
+"""Every request tells the model of each of them."""
 
 _ABOUT = (
     "Give a task to another agent and wait for its answer. It knows nothing of this conversation: "
@@ -83,6 +85,8 @@ class SubAgents(AbstractCapability[Any]):
     def __post_init__(self) -> None:
         if not self.agents or len(set(self.agents)) != len(self.agents):
             raise ValueError("agents has to name at least one agent, and none twice")
+        if len(self.agents) > MAX_AGENTS:
+            raise ValueError(f"agents names at most {MAX_AGENTS} agents, not {len(self.agents)}")
         for name, most in (("at_once", MAX_AT_ONCE), ("runs", MAX_RUNS)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
