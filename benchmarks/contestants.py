@@ -88,7 +88,7 @@ def _unrecorded_run(yard: Orchestrator, connection: WorkspaceConnection) -> Cont
     model = sample.scripted_model()
 
     async def run() -> None:
-        spec = yard.agents.get(sample.AGENT)
+        spec = yard.agents.files.get(sample.AGENT)
         agent: WorkyardAgent = build_agent(
             spec, model, capabilities_at(connection), model_timeout_s=120
         )

@@ -1,7 +1,7 @@
 """The composition root: the one place that constructs and wires."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,10 @@ from orchestrator.budget.allowance import Allowances, limits_of
 from orchestrator.budget.errors import PriceUnknownError
 from orchestrator.busy import WAIT_S, Turns
 from orchestrator.capabilities import capabilities_at
-from orchestrator.catalogue import Catalogue, open_catalogue
+from orchestrator.catalogue import open_catalogue
 from orchestrator.connections import StdioConnection, WorkspaceConnection
+from orchestrator.definitions.agents import Agents, Cast
+from orchestrator.definitions.definitions import Definitions
 from orchestrator.delegation import RecordedTeam
 from orchestrator.errors import InvalidInputError
 from orchestrator.events import RecordedEvent
@@ -56,7 +58,7 @@ class Orchestrator:
     """
 
     root: Path
-    agents: Catalogue
+    agents: Agents
     sessions: Sessions
     history: History
     connection: WorkspaceConnection
@@ -103,7 +105,7 @@ class Orchestrator:
             open_store(settings.effective_database_url) as store,
         ):
             runner = Runner(store, Allowances(limits_of(settings), store.sessions))
-            catalogue = open_catalogue(settings, specs)
+            catalogue = Agents(open_catalogue(settings, specs), Definitions(store.access))
             replays = Replays(
                 root=place,
                 agents=catalogue,
@@ -130,6 +132,11 @@ class Orchestrator:
                 with anyio.CancelScope(shield=True):
                     await runner.close()
 
+    @property
+    def definitions(self) -> Definitions:
+        """The specs that are kept on record; `of(owner)` for another's than the local owner's."""
+        return self.agents.definitions
+
     async def start(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunHandle:
         """Start a run of an agent and return at once; it goes on by itself.
 
@@ -138,7 +145,7 @@ class Orchestrator:
         """
         check_options(options)
         return await self._turns.start(
-            self._request(self.agents.get(agent), prompt, options),
+            self._request(await self._cast(agent, options), prompt, options),
             when_busy=options.get("when_busy", "reject"),
             wait_s=options.get("wait_s", WAIT_S),
         )
@@ -168,7 +175,9 @@ class Orchestrator:
             OrchestratorError: If the run cannot go on; nothing has been recorded then.
         """
         last = await self.sessions.look(session_id, last_attempt)
-        spec = self.agents.get(last.agent)
+        owner = (await self.sessions.get(session_id)).owner
+        cast = await self.agents.cast_again(last.agent, last.spec_sha256, owner=owner)
+        spec = cast.spec
         name, chosen = self._model_for(spec, model or last.model)
         draft = RunDraft(
             agent=spec.name,
@@ -180,7 +189,7 @@ class Orchestrator:
             session_id=session_id,
         )
         options = RunOptions(model=model, connection=connection or self.connection)
-        built = self._built(spec, chosen, options)
+        built = self._built(cast, chosen, options)
         return await self._runner.resume(RunRequest(built, draft), last.run_id)
 
     async def run(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunResult:
@@ -227,15 +236,22 @@ class Orchestrator:
             OrchestratorError: If a task cannot be; nothing has begun then.
         """
         check_mapped(options, at_once)
-        spec = self.agents.get(agent)
+        return self._mapped(agent, tasks, name, at_once, options)
+
+    async def _mapped(
+        self, agent: str, tasks: Iterable[Task], name: str, at_once: int, options: RunOptions
+    ) -> AsyncGenerator[TaskResult]:
+        cast = await self._cast(agent, options)
 
         def request(task: Task) -> RunRequest:
-            return self._request(spec, task.prompt, {**options, "inputs": task.inputs})
+            return self._request(cast, task.prompt, {**options, "inputs": task.inputs})
 
-        mapped = keyed(spec, str(self.root), name, tasks)
+        mapped = keyed(cast.spec, str(self.root), name, tasks)
         for _, task in mapped[:1]:
             request(task)  # what is wrong with the agent or its model is said once
-        return Tasks(self._runner, mapped, request).results(at_once)
+        async with aclosing(Tasks(self._runner, mapped, request).results(at_once)) as results:
+            async for result in results:
+                yield result
 
     def follow(self, handle: RunHandle) -> AsyncIterator[RecordedEvent]:
         """Yield the events of a run from its first to its last, as they come."""
@@ -296,8 +312,8 @@ class Orchestrator:
             ConflictError: If the run is under way, or has no answers on record.
             ModelNotConfiguredError: If the model cannot be used.
         """
-        spec = self.agents.get((await self.sessions.recorded_run(run_id)).agent)
-        name, other = self._model_for(spec, model)
+        cast = await self._replays.cast_of(await self.sessions.recorded_run(run_id))
+        name, other = self._model_for(cast.spec, model)
         return await self._replays.with_model(run_id, name, other)
 
     async def changes(self, *, limit: int = 20, **which: Unpack[Which]) -> list[RecordedCall]:
@@ -327,7 +343,12 @@ class Orchestrator:
             raise InvalidInputError(f"Usage is counted by {', '.join(By)}, not by {by!r}.")
         return await self.sessions.usage(By(by), **which)
 
-    def _request(self, spec: Spec, prompt: str, options: RunOptions) -> RunRequest:
+    async def _cast(self, agent: str, options: RunOptions) -> Cast:
+        owner = options.get("agents_of") or options.get("owner")
+        return await self.agents.cast(agent, owner=owner)
+
+    def _request(self, cast: Cast, prompt: str, options: RunOptions) -> RunRequest:
+        spec = cast.spec
         check_prompt(prompt)
         inputs = spec.complete_inputs(options.get("inputs") or {})
         name, model = self._model_for(spec, options.get("model"))
@@ -341,15 +362,16 @@ class Orchestrator:
             session_id=options.get("session_id"),
             owner=options.get("owner"),
         )
-        return RunRequest(self._built(spec, model, options), draft)
+        return RunRequest(self._built(cast, model, options), draft)
 
-    def _built(self, spec: Spec, model: Model, options: RunOptions) -> WorkyardAgent:
+    def _built(self, cast: Cast, model: Model, options: RunOptions) -> WorkyardAgent:
         """Return an agent whose delegates have the model that the caller has asked for."""
-        check_team(spec, self.agents.get)
+        spec = cast.spec
+        check_team(spec, cast.member)
         requested, connection = options.get("model"), options.get("connection", self.connection)
         team = RecordedTeam(
             runner=self._runner,
-            agents=self.agents,
+            cast=cast,
             root=str(self.root),
             connection=connection,
             model_for=lambda spec: self._model_for(spec, requested),
@@ -371,19 +393,3 @@ class Orchestrator:
         except PriceUnknownError as error:
             raise InvalidInputError(str(error)) from error
         return name, model
-
-
-def run_sync(
-    agent: str, prompt: str, *, root: str | Path = ".", **options: Unpack[RunOptions]
-) -> RunResult:
-    """Run an agent from a plain script; see `Orchestrator.open` and `Orchestrator.run`.
-
-    Raises:
-        OrchestratorError: If the run cannot begin or fails.
-    """
-
-    async def run() -> RunResult:
-        async with Orchestrator.open(root) as yard:
-            return await yard.run(agent, prompt, **options)
-
-    return anyio.run(run)

@@ -18,8 +18,8 @@ from pydantic_ai.models import Model
 from orchestrator.agents import WorkyardAgent
 from orchestrator.approvals.questions import WAITS_FOR
 from orchestrator.capabilities import grant_of
-from orchestrator.catalogue import Catalogue
 from orchestrator.connections import WorkspaceConnection
+from orchestrator.definitions.agents import Cast
 from orchestrator.errors import ApprovalNeededError, RunCancelledError, UnavailableError
 from orchestrator.events import AgentAsked
 from orchestrator.ids import run_of
@@ -37,10 +37,10 @@ Build = Callable[[Spec, Model, WorkspaceConnection, Team], WorkyardAgent]
 
 @dataclass(frozen=True)
 class RecordedTeam:
-    """The agents of a catalogue, in one root."""
+    """The agents below one, in one root."""
 
     runner: Runner
-    agents: Catalogue
+    cast: Cast
     root: str
     connection: WorkspaceConnection
     """Where the workspace is, within the rights of all above."""
@@ -51,7 +51,7 @@ class RecordedTeam:
 
     def member(self, name: str) -> Spec:
         """Return the spec of an agent; see `Team`."""
-        return self.agents.get(name)
+        return self.cast.member(name)
 
     async def run(self, order: Order, ctx: RunContext[Any], share: Share) -> JsonValue:
         """Let an agent do something, and return its answer; see `Team`."""

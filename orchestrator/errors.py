@@ -14,6 +14,8 @@
     │   ├── LeaseLostError
     │   ├── StateConflictError
     │   ├── ExternalIdTakenError
+    │   ├── DefinitionTakenError
+    │   ├── DefinitionEditedError
     │   ├── NotResumableError
     │   ├── ApprovalNeededError
     │   ├── HistoryUnreadableError
@@ -173,6 +175,32 @@ class ExternalIdTakenError(ConflictError):
         self.external_id = external_id
         self.session_id = session_id
         super().__init__(f"Session {session_id!r} has the external id {external_id!r} already.")
+
+
+class DefinitionTakenError(ConflictError):
+    """The owner has a definition of this name already."""
+
+    def __init__(self, owner: str, name: str, version: int) -> None:
+        self.owner = owner
+        self.name = name
+        self.version = version
+        super().__init__(
+            f"{owner!r} has a definition {name!r} already, at version {version}; edit it, or give "
+            "the new one another name."
+        )
+
+
+class DefinitionEditedError(ConflictError):
+    """Somebody else has edited a definition since the caller read it."""
+
+    def __init__(self, name: str, *, made_from: int, version: int) -> None:
+        self.name = name
+        self.made_from = made_from
+        self.version = version
+        super().__init__(
+            f"Definition {name!r} is at version {version}, and the edit was made from {made_from}; "
+            "look at what has changed and make it anew."
+        )
 
 
 class NotResumableError(ConflictError):

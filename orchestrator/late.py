@@ -7,12 +7,13 @@ them: the functions that do are at its end, and run in a thread while the server
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from mcp_server.errors import ServerError
 from mcp_server.fence.grant import Grant
 from mcp_server.ports import (
     HostModel,
@@ -52,6 +53,11 @@ class Late:
         self._closing = asyncio.Event()
         self._ready: asyncio.Future[Running] | None = None
         self._living: asyncio.Task[None] | None = None
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether somebody has needed it already."""
+        return self._ready is not None
 
     async def running(self) -> "Running":
         """Return it, loaded and with the record open.
@@ -99,7 +105,10 @@ class LateRunner:
         return replace(self, _share=(caller, grant))
 
     async def agents(self) -> Sequence[RunnableAgent]:
-        """Return the agents there are, by name; for that nothing large is loaded."""
+        """Return the agents there are; nothing large is loaded unless some are on record."""
+        if self._late.is_loading or await anyio.to_thread.run_sync(_has_definitions):
+            with suppress(ServerError):  # files are there without it; who wants a run is told why
+                return await (await self._running()).agents()
         return await anyio.to_thread.run_sync(_listed, self._late.operator)
 
     async def start(self, order: Order, host: HostModel) -> str:
@@ -138,3 +147,9 @@ def _listed(operator: Operator) -> list[RunnableAgent]:
     from orchestrator.runnable import runnable_agents
 
     return runnable_agents(operator)
+
+
+def _has_definitions() -> bool:
+    from orchestrator.runnable import may_have_definitions
+
+    return may_have_definitions()

@@ -57,7 +57,7 @@ def check_mapped(options: RunOptions, at_once: int) -> None:
         TypeError: An option is not one that all runs can have.
     """
     check_options(options)
-    own = options.keys() - {"model", "owner"}
+    own = options.keys() - {"model", "owner", "agents_of"}
     if own:
         raise TypeError(f"{min(own)!r} is said of one run, not of all.")
     if not 1 <= at_once <= MAX_AT_ONCE:

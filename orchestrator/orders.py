@@ -28,6 +28,8 @@ class RunOptions(TypedDict, total=False):
     everybody's, and a new one is nobody's in particular."""
     connection: WorkspaceConnection
     """Instead of the one for all runs, such as `yard.connection.within(grant)`."""
+    agents_of: str | None
+    """Whose definitions agents are found among; by default the owner's."""
     when_busy: WhenBusy
     """If another run holds that session: `reject` (the default) raises `SessionBusyError`, `queue`
     waits until it is free, `fork` runs in a fork of what was there before that run."""

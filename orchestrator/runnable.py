@@ -1,12 +1,20 @@
 """The agents there are, in the words of the MCP server; no agent library is needed for that."""
 
+import sqlite3
+from collections.abc import Container, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from mcp_server.errors import UnavailableError
 from mcp_server.ports import Operator, RunnableAgent
 from orchestrator.catalogue import Catalogue, open_catalogue
+from orchestrator.definition import Definition
 from orchestrator.errors import OrchestratorError, SpecError
 from orchestrator.settings import load_settings
+from orchestrator.specs import Spec
+
+_ANY = "SELECT 1 FROM definition WHERE deleted_at IS NULL LIMIT 1"
 
 
 def runnable_agents(operator: Operator) -> list[RunnableAgent]:
@@ -23,11 +31,53 @@ def runnable_agents(operator: Operator) -> list[RunnableAgent]:
         raise UnavailableError(f"The agents cannot be listed: {error}") from error
 
 
+def may_have_definitions() -> bool:
+    """Say whether there may be agents on record too; looking costs a millisecond.
+
+    Raises:
+        UnavailableError: The settings cannot be used.
+    """
+    try:
+        settings = load_settings()
+    except OrchestratorError as error:
+        raise UnavailableError(f"The agents cannot be listed: {error}") from error
+    if settings.record_file is None or not settings.record_file.exists():
+        return settings.may_have_record
+    place = f"file:{quote(str(settings.record_file))}?mode=ro"
+    try:
+        with closing(sqlite3.connect(place, uri=True)) as record:
+            return record.execute(_ANY).fetchone() is not None
+    except sqlite3.Error:  # a record of before there were any, or one that cannot be read
+        return False
+
+
 def _runnable(catalogue: Catalogue, name: str) -> RunnableAgent:
     try:
-        spec = catalogue.get(name)
+        return _as_told(name, catalogue.get(name))
     except SpecError as error:
         return RunnableAgent(name=name, description="", problem=without_place(error))
+
+
+def runnable_definitions(
+    definitions: Iterable[Definition], owner: str, files: Container[str]
+) -> Iterator[RunnableAgent]:
+    """Yield definitions as an owner asks for them: by name, or by owner and name.
+
+    Args:
+        definitions: What the owner may see.
+        owner: Who asks.
+        files: The names that mean files.
+    """
+    for each in definitions:
+        is_plain = each.owner == owner and each.name not in files
+        name = each.name if is_plain else each.reference
+        if each.spec is None:
+            yield RunnableAgent(name=name, description="", problem=each.problem)
+        else:
+            yield _as_told(name, each.spec)
+
+
+def _as_told(name: str, spec: Spec) -> RunnableAgent:
     return RunnableAgent(
         name=name,
         description=spec.document.description,

@@ -17,10 +17,20 @@ import anyio
 from mcp_server import errors as theirs
 from mcp_server.changed import ChangedFile
 from mcp_server.fence.grant import Grant
-from mcp_server.ports import HostModel, Operator, Order, Question, RunReport, Step, Verdict
+from mcp_server.ports import (
+    HostModel,
+    Operator,
+    Order,
+    Question,
+    RunnableAgent,
+    RunReport,
+    Step,
+    Verdict,
+)
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.client_model import CLIENT, ClientModel
 from orchestrator.connections import StdioConnection, WorkspaceConnection
+from orchestrator.definitions.definitions import MAX_PAGE
 from orchestrator.errors import (
     ConflictError,
     InvalidInputError,
@@ -36,8 +46,9 @@ from orchestrator.errors import (
 from orchestrator.events import FileChanged, RecordedEvent, Usage
 from orchestrator.lifecycle import RunStatus
 from orchestrator.owners import owner_of
-from orchestrator.runnable import without_place
+from orchestrator.runnable import runnable_agents, runnable_definitions, without_place
 from orchestrator.runner import RunHandle
+from orchestrator.session import LOCAL_OWNER
 from orchestrator.store.approvals import Answer
 from orchestrator.store.approvals import Question as RecordedQuestion
 from orchestrator.store.one_run import FoundRun
@@ -74,11 +85,14 @@ class Running:
     """Runs agents in one directory, each within the operator's grant."""
 
     yard: Orchestrator
-    model: str | None
+    operator: Operator
     connection: WorkspaceConnection
     """How agents reach the workspace, within what may be done there."""
     owner: str | None
     """Whose sessions are there; None for everybody's."""
+    agents_of: str = LOCAL_OWNER
+    """Whose definitions are there by their names. A narrower grant of who has the connection has
+    sessions of its own, and the same agents; one of several callers has what is shared."""
     at_once: int = MAX_AT_ONCE
     """Runs of this owner under way."""
     _under_way: list[_UnderWay] = field(default_factory=list)
@@ -94,16 +108,26 @@ class Running:
             async with Orchestrator.open(
                 operator.root, specs=operator.specs, connect=connect
             ) as yard:
-                yield cls(yard, operator.model, yard.connection, owner_of("", operator.grant))
+                yield cls(yard, operator, yard.connection, owner_of("", operator.grant))
 
     def of(self, caller: str, grant: Grant) -> Self:
         """Return what one of several callers has of this; the record and the places are shared."""
+        owner = owner_of(caller, grant)
         return replace(
             self,
             connection=self.connection.within(grant),
-            owner=owner_of(caller, grant),
+            owner=owner,
+            agents_of=owner or LOCAL_OWNER,
             at_once=MAX_OF_ONE,
         )
+
+    async def agents(self) -> list[RunnableAgent]:
+        """Return the agents there are: the files, and the definitions."""
+        found = await anyio.to_thread.run_sync(runnable_agents, self.operator)
+        with _translated():
+            page = await self.yard.definitions.of(self.agents_of).list(limit=MAX_PAGE)
+        files = {agent.name for agent in found}
+        return [*found, *runnable_definitions(page.definitions, self.agents_of, files)]
 
     async def start(self, order: Order, host: HostModel) -> str:
         """Start a run and return its id.
@@ -111,7 +135,7 @@ class Running:
         Raises:
             ServerError: It cannot begin; nothing is on record then.
         """
-        if self.model == CLIENT:
+        if self.operator.model == CLIENT:
             host.check()
         with self._place() as place, _translated():
             place.handle = await self.yard.start(
@@ -119,8 +143,9 @@ class Running:
                 order.task,
                 inputs=order.inputs,
                 session_id=order.session_id,
-                model=ClientModel(host) if self.model == CLIENT else self.model,
+                model=ClientModel(host) if self.operator.model == CLIENT else self.operator.model,
                 owner=self.owner,
+                agents_of=self.agents_of,
                 connection=self.connection,
             )
             return place.handle.claimed.id
@@ -215,7 +240,7 @@ class Running:
         with self._place() as place, _translated():
             place.handle = await self.yard.resume(
                 found.session_id,
-                model=ClientModel(host) if self.model == CLIENT else self.model,
+                model=ClientModel(host) if self.operator.model == CLIENT else self.operator.model,
                 connection=self.connection,
             )
         return True

@@ -6,7 +6,7 @@ from typing import Any  # a run's deps are of any type
 from pydantic import JsonValue
 from pydantic_ai import RunContext
 
-from orchestrator.catalogue import Catalogue
+from orchestrator.definitions.agents import Cast
 from orchestrator.errors import UnavailableError
 from orchestrator.specs import Spec
 from orchestrator.store.recorded_run import RecordedRun
@@ -18,12 +18,12 @@ from orchestrator.teams.subagents import Order
 class RecordedAnswers:
     """A team that runs nobody: it gives what was answered then."""
 
-    agents: Catalogue
+    cast: Cast
     recorded: RecordedRun
 
     def member(self, name: str) -> Spec:
         """Return the spec of an agent; see `Team`."""
-        return self.agents.get(name)
+        return self.cast.member(name)
 
     async def run(self, order: Order, ctx: RunContext[Any], share: Share) -> JsonValue:
         """Return what a delegate has answered to this call; see `Team`."""

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import JsonValue
 from pydantic_ai.models import Model
 
 from orchestrator.agents import CapabilityTypes, WorkyardAgent
 from orchestrator.capabilities import capabilities_at
-from orchestrator.catalogue import Catalogue
 from orchestrator.connections import WorkspaceConnection
+from orchestrator.definitions.agents import Agents, Cast
 from orchestrator.errors import ConflictError
 from orchestrator.replay.asking import Asking, Comparison, Question
 from orchestrator.replay.copying import copied
@@ -30,7 +29,7 @@ class Replays:
     """
 
     root: Path
-    agents: Catalogue
+    agents: Agents
     sessions: Sessions
     build: Callable[[Spec, Model, CapabilityTypes], WorkyardAgent]
     connection: WorkspaceConnection
@@ -54,8 +53,9 @@ class Replays:
     async def with_model(self, run_id: str, name: str, model: Model) -> Comparison:
         """Ask another model wherever the run's model was asked."""
         recorded = await self._recorded(run_id)
-        spec, inputs = self._agent_of(recorded)
-        agent = self._built(recorded, spec, model, self.connection)
+        cast = await self.cast_of(recorded)
+        spec, inputs = cast.spec, cast.spec.complete_inputs(recorded.inputs)
+        agent = self._built(recorded, cast, model, self.connection)
         asking = Asking(agent=agent, model=name, inputs=inputs)
         questions = [
             Question(
@@ -74,15 +74,26 @@ class Replays:
             points=await asking.ask(questions),
         )
 
+    async def cast_of(self, recorded: RecordedRun) -> Cast:
+        """Return the agent of a run as it is today.
+
+        Raises:
+            NotFoundError: If it is not there any more.
+        """
+        owner = (await self.sessions.get(recorded.session_id)).owner
+        sha256 = recorded.spec_sha256
+        return await self.agents.cast_again(recorded.agent, sha256, owner=owner)
+
     async def _replay(
         self, recorded: RecordedRun, root: Path, connection: WorkspaceConnection
     ) -> Replay:
-        spec, inputs = self._agent_of(recorded)
+        cast = await self.cast_of(recorded)
+        spec, inputs = cast.spec, cast.spec.complete_inputs(recorded.inputs)
         model = PlayedModel(recorded, root)
         performance = Performance(
             recorded=recorded,
             past=await self.sessions.given_before(recorded.session_id, recorded.first_message_seq),
-            agent=self._built(recorded, spec, model, connection),
+            agent=self._built(recorded, cast, model, connection),
             model=model,
             inputs=inputs,
         )
@@ -98,10 +109,10 @@ class Replays:
         )
 
     def _built(
-        self, recorded: RecordedRun, spec: Spec, model: Model, connection: WorkspaceConnection
+        self, recorded: RecordedRun, cast: Cast, model: Model, connection: WorkspaceConnection
     ) -> WorkyardAgent:
-        team = RecordedAnswers(self.agents, recorded)
-        return self.build(spec, model, capabilities_at(connection, team=team))
+        team = RecordedAnswers(cast, recorded)
+        return self.build(cast.spec, model, capabilities_at(connection, team=team))
 
     async def _recorded(self, run_id: str) -> RecordedRun:
         recorded = await self.sessions.recorded_run(run_id)
@@ -110,7 +121,3 @@ class Replays:
                 f"Run {run_id!r} has no answer of a model on record; there is nothing to replay."
             )
         return recorded
-
-    def _agent_of(self, recorded: RecordedRun) -> tuple[Spec, dict[str, JsonValue]]:
-        spec = self.agents.get(recorded.agent)
-        return spec, spec.complete_inputs(recorded.inputs)

@@ -43,6 +43,8 @@ class Attempt:
 
     run_id: str
     agent: str
+    spec_sha256: str
+    """What it began with."""
     model: str
     prompt: str
     inputs: dict[str, JsonValue]
@@ -62,6 +64,7 @@ def last_attempt(db: Connection, session: SessionRow) -> Attempt:
     return Attempt(
         run_id=run.id,
         agent=run.agent,
+        spec_sha256=run.spec_sha256,
         model=json.loads(resumed)["model"] if resumed else run.model,
         prompt=run.prompt,
         inputs=run.inputs,
@@ -203,7 +206,7 @@ def _last_event(kind: str) -> Select[str]:
 _LAST = (
     select(
         *(RUN.c[name] for name in ("pk", "id", "status", "attempt")),
-        *(RUN.c[name] for name in ("agent", "model", "prompt", "inputs")),
+        *(RUN.c[name] for name in ("agent", "spec_sha256", "model", "prompt", "inputs")),
     )
     .where(RUN.c.session_pk == bindparam("session"))
     .order_by(RUN.c.pk.desc())

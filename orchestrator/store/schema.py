@@ -21,9 +21,9 @@ from sqlalchemy import (
 )
 
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.store import tables
+from orchestrator.store.definition_tables import METADATA
 
-SCHEMA = 3
+SCHEMA = 4
 """Raised with every change of the tables, together with a revision that makes it."""
 
 UPGRADE_LOCK = 0x776F726B79617264
@@ -106,7 +106,7 @@ def _make_current(connection: Connection) -> None:
     if found == SCHEMA:
         return
     if found == 0:
-        tables.Table.metadata.create_all(connection, checkfirst=False)
+        METADATA.create_all(connection, checkfirst=False)
         _REVISION.create(connection)
         connection.execute(insert(_REVISION).values(version_num=revision_of(SCHEMA)))
     else:

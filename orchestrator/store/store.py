@@ -41,6 +41,11 @@ class Store:
     _held: set[int] = field(default_factory=set)
     """The keys of the runs that this process holds."""
 
+    @property
+    def access(self) -> Access:
+        """The way to what else is on record than sessions."""
+        return self._access
+
     @uninterrupted
     async def claim(self, draft: RunDraft) -> ClaimedRun:
         """Give a run its session, and commit it with its prompt.

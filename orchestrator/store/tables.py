@@ -337,15 +337,16 @@ class SessionBlobRow(Table, table=True):
     blob_pk: int = Field(foreign_key="blob.pk", primary_key=True, sa_type=Key)
 
 
-def _core(row: type[Table]) -> CoreTable:
+def core(row: type[Table]) -> CoreTable:
+    """Return the table of a row, for statements that need no objects."""
     return cast(CoreTable, row.__table__)  # type: ignore[attr-defined]  # SQLModel adds it
 
 
-# For statements that need no objects: the ones that are made for each step of each run.
-SESSION = _core(SessionRow)
-RUN = _core(RunRow)
-MESSAGE = _core(MessageRow)
-EVENT = _core(EventRow)
-TOOL_CALL = _core(ToolCallRow)
-BLOB = _core(BlobRow)
-SESSION_BLOB = _core(SessionBlobRow)
+# For the statements that are made for each step of each run.
+SESSION = core(SessionRow)
+RUN = core(RunRow)
+MESSAGE = core(MessageRow)
+EVENT = core(EventRow)
+TOOL_CALL = core(ToolCallRow)
+BLOB = core(BlobRow)
+SESSION_BLOB = core(SessionBlobRow)

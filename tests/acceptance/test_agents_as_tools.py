@@ -12,7 +12,10 @@ from pathlib import Path
 import anyio
 import pytest
 from mcp import Client, StdioServerParameters
+from pydantic import JsonValue
 
+from orchestrator.definition import Visibility
+from orchestrator.definitions.definitions import Definitions
 from orchestrator.lifecycle import RunStatus
 from tests.acceptance.conftest import COMMAND, DEADLINE_S
 from tests.acceptance.hosted import (
@@ -283,6 +286,39 @@ NAMED: Mapping[tuple[str, ...], list[str]] = {
     ("--grant", '{"tools": ["read_file"], "read": ["**"]}'): [],
     ("--grant", '{"tools": ["read_file"]}', "--tools", "read_file,run_agent"): AGENT_TOOLS,
 }
+
+
+async def test_definitions_are_listed_and_run_for_a_host(project: Path) -> None:
+    """A narrower grant has sessions of its own and the same agents; others' are not told."""
+    values: dict[str, JsonValue] = {"name": "scribe", "description": "Writes."}
+    values["instructions"] = "Write."
+    budget: JsonValue = {"Budget": {"requests": 5, "total_tokens": 1000, "cost_usd": 0.5}}
+    async with record() as store:
+        definitions = Definitions(store.access)
+        await definitions.create(values)
+        await definitions.of("ada").create(values)
+        shared = {**values, "name": "reader", "capabilities": [budget]}
+        await definitions.of("ada").create(shared, visibility=Visibility.SHARED)
+
+    with playing([Say("Written."), Say("Read.")]) as wire, anyio.fail_after(START_S):
+        narrow = ("--tools", "read_file,run_agent")
+        server = served(project, *narrow, *OLLAMA, env=keys(wire))
+        async with Client(server) as client:
+            listed = text_of(await client.call_tool("list_agents", {}))
+            asked = {"agent": "scribe", "task": "Go."}
+            written = await client.call_tool("run_agent", asked)
+            asked["agent"] = "ada/reader"
+            read = await client.call_tool("run_agent", asked)
+            asked["agent"] = "ada/scribe"
+            private = await client.call_tool("run_agent", asked)
+
+    for name in ("repo_guide", "scribe", "ada/reader"):
+        assert name in listed
+    assert "ada/scribe" not in listed
+    assert text_of(written).startswith("Written.")
+    assert text_of(read).startswith("Read.")
+    assert private.is_error
+    assert "no agent 'ada/scribe'" in text_of(private)
 
 
 @pytest.mark.parametrize("arguments", NAMED, ids=" ".join)

@@ -11,12 +11,15 @@ import httpx2
 import pytest
 from mcp import Client, MCPError
 from mcp_types import CallToolResult
+from pydantic import JsonValue
 from pydantic_ai import models
 
 from mcp_server.fence.grant import Grant
 from mcp_server.ports import Offers, Operator
 from orchestrator.adapter import SpecCatalog
 from orchestrator.catalogue import open_catalogue
+from orchestrator.definition import Visibility
+from orchestrator.definitions.definitions import Definitions
 from orchestrator.late import Late, LateRunner
 from orchestrator.lifecycle import RunStatus
 from orchestrator.settings import load_settings
@@ -237,3 +240,34 @@ async def _until_refused(url: str) -> None:
             except httpx2.TransportError:
                 return
             await anyio.sleep(0.02)
+
+
+async def test_definitions_that_are_not_shared_are_not_for_callers(
+    project: Path, tmp_path: Path
+) -> None:
+    """Files are the operator's offer to all; a private definition is its owner's."""
+    tokens = tmp_path / "tokens"
+    held = tokens_for(tokens, a=RUNS)
+    said: dict[str, JsonValue] = {"description": "Writes.", "instructions": "Write."}
+    budget: JsonValue = {"Budget": {"requests": 5, "total_tokens": 1000, "cost_usd": 0.5}}
+    async with record() as store:
+        definitions = Definitions(store.access)
+        await definitions.create({**said, "name": "hidden"})
+        shared = {**said, "name": "offered", "capabilities": [budget]}
+        await definitions.create(shared, visibility=Visibility.SHARED)
+
+    with playing([Say("Written.")]) as wire, anyio.fail_after(START_S):
+        async with yard(project, tokens, wire, 45) as url, connected(url, held["a"]) as client:
+            listed = text_of(await client.call_tool("list_agents", {}))
+            asked = {"agent": "hidden", "task": "Go."}
+            refused = [
+                await client.call_tool("run_agent", {**asked, "agent": name})
+                for name in ("hidden", "local/hidden", "offered")
+            ]
+            run = await client.call_tool("run_agent", {**asked, "agent": "local/offered"})
+
+    assert "local/offered" in listed
+    assert "repo_guide" in listed
+    assert "hidden" not in listed
+    assert all("no agent" in text_of(result) for result in refused)
+    assert not run.is_error

@@ -77,7 +77,9 @@ async def test_key_selects_the_provider(project: Path, monkeypatch: pytest.Monke
             run = await yard.run("repo_guide", "Hi")
 
     assert (
-        run.model == yard.agents.get("repo_guide").document.model == "anthropic:claude-sonnet-5-5"
+        run.model
+        == (await yard.agents.get("repo_guide")).document.model
+        == "anthropic:claude-sonnet-5-5"
     )
     assert run.usage.cost is not None
 

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from orchestrator.definitions.definitions import Definitions
 from orchestrator.errors import HistoryUnreadableError, StoreUnavailableError
 from orchestrator.events import RunEnded
 from orchestrator.lifecycle import RunStatus
@@ -163,6 +164,33 @@ async def test_runs_of_the_second_schema_can_wait(file: Path) -> None:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         with pytest.raises(sqlite3.IntegrityError, match="ck_run_status"):
             database.execute("UPDATE run SET status = 'asleep'")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_record_of_the_third_schema_takes_definitions(
+    kind: str, file: Path, request: pytest.FixtureRequest
+) -> None:
+    """What is on record stays as it was, row for row."""
+    if kind == "sqlite":
+        url = make_file(file)
+        engine = create_engine(f"sqlite:///{file}")
+        with engine.begin() as connection:
+            migrate(connection, "0001", "0003")
+            connection.exec_driver_sql("PRAGMA user_version = 3")
+        engine.dispose()
+        before = what_was_read()
+    else:
+        url = request.getfixturevalue("postgres_url")
+        await make_in_postgres(url, file.with_name("rows.db"))
+        await within(url, lambda connection: migrate(connection, "0001", "0003"))
+        assert await upgrade_database(url) == Revisions("0003")
+        before = what_was_read(by_postgres=True)
+
+    assert await read(url) == without_keys(before)
+    async with open_store(url) as store:
+        values = {"name": "notes", "description": "d", "instructions": "x"}
+        made = await Definitions(store.access).create(values)
+        assert made.origin.version == 1
 
 
 async def test_what_could_not_be_read_stays_and_harms_no_other_session(file: Path) -> None:

@@ -253,14 +253,14 @@ async def test_resumed_run_takes_the_spec_as_it_is_now_and_says_so(
     yard: Orchestrator, furnished: Path
 ) -> None:
     session_id = await failed(yard, [READ])
-    before = yard.agents.get("worker").sha256
+    before = (await yard.agents.get("worker")).sha256
     furnished.write_text(SPEC.replace("requests: 4", "requests: 9"))
 
     await (await yard.resume(session_id, model=playing([READ], "done"))).result()
 
     events = [recorded.event for recorded in await record_of(yard, session_id)]
     (resumed,) = [event for event in events if isinstance(event, RunResumed)]
-    assert resumed.spec_sha256 == yard.agents.get("worker").sha256 != before
+    assert resumed.spec_sha256 == (await yard.agents.get("worker")).sha256 != before
     (run,) = await yard.sessions.runs(session_id)
     assert run.spec_sha256 == before
 

@@ -2,9 +2,7 @@
 
 from alembic import context
 
-from orchestrator.store.tables import Table
+from orchestrator.store.definition_tables import METADATA
 
-context.configure(
-    connection=context.config.attributes["connection"], target_metadata=Table.metadata
-)
+context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
 context.run_migrations()

@@ -1,0 +1,1 @@
+"""Specs on record, their versions, and the one catalogue of these and the files."""

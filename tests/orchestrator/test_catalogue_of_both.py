@@ -1,0 +1,203 @@
+"""One catalogue: files first, then definitions; and a run names on record which version it ran."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any  # what JSON holds
+
+import pytest
+
+from orchestrator.bootstrap import Orchestrator
+from orchestrator.connections import InProcessConnection
+from orchestrator.definition import Visibility
+from orchestrator.errors import LimitError, NotFoundError, OrchestratorError, SpecError
+from orchestrator.events import ToolReturned
+from orchestrator.lifecycle import RunStatus
+from orchestrator.settings import Settings
+from tests.orchestrator.by_hand import rows
+from tests.orchestrator.played import playing, record_of
+from tests.orchestrator.test_teams import WRITE, delegate, team_of
+
+BUDGET = {"Budget": {"requests": 5, "total_tokens": 1000, "cost_usd": "0.5"}}
+
+
+def values(name: str, *capabilities: Any, **more: Any) -> dict[str, Any]:
+    said = {"name": name, "description": f"Is {name}.", "instructions": name, **more}
+    return {**said, "capabilities": [*capabilities]} if capabilities else said
+
+
+async def test_definition_runs_and_the_record_leads_to_its_version(yard: Orchestrator) -> None:
+    await yard.definitions.create(values("scribe"))
+    await yard.definitions.edit("scribe", values("scribe", tool_timeout=5), made_from=1)
+
+    run = await yard.run("scribe", "go", model=playing("Done."))
+    await yard.definitions.edit("scribe", values("scribe", tool_timeout=6), made_from=2)
+    await yard.definitions.delete("scribe")
+
+    row = (await yard.sessions.run(run.run_id)).row
+    assert (row.agent, row.status) == ("scribe", "succeeded")
+    assert await yard.definitions.with_hash(row.spec_sha256) == ["local/scribe@2"]
+
+
+async def test_edit_counts_from_the_next_run_on(yard: Orchestrator) -> None:
+    await yard.definitions.create(values("scribe"))
+    first = await yard.run("scribe", "go", model=playing("Done."))
+    now = await yard.definitions.edit("scribe", values("scribe", tool_timeout=5), made_from=1)
+    second = await yard.run("scribe", "go", model=playing("Done."))
+
+    hashes = [(await yard.sessions.run(r.run_id)).row.spec_sha256 for r in (first, second)]
+    assert hashes[0] != hashes[1] == now.sha256
+
+
+async def test_file_comes_before_a_definition_of_its_name(yard: Orchestrator) -> None:
+    mine = await yard.definitions.create(values("repo_guide"))
+
+    assert (await yard.agents.get("repo_guide")).sha256 != mine.sha256
+    assert await yard.agents.get("local/repo_guide") == mine
+
+
+async def test_unknown_agent_names_near_files_and_definitions(yard: Orchestrator) -> None:
+    await yard.definitions.create(values("release_notes"))
+
+    for asked, near in (("relase_notes", "release_notes"), ("repo_gide", "repo_guide")):
+        with pytest.raises(NotFoundError, match=f"no agent '{asked}'; did you mean '{near}'"):
+            await yard.run(asked, "go", model="offline")
+
+
+async def test_definitions_of_an_owner_are_those_that_its_runs_find(yard: Orchestrator) -> None:
+    await yard.definitions.of("ada").create(values("scribe"))
+
+    run = await yard.run("scribe", "go", model=playing("Done."), owner="ada")
+    assert (await yard.sessions.get(run.session_id)).owner == "ada"
+    for owner in (None, "zoe"):
+        with pytest.raises(NotFoundError):
+            await yard.run("ada/scribe", "go", model="offline", owner=owner)
+
+
+async def test_shared_definition_is_run_and_resumed_by_another(yard: Orchestrator) -> None:
+    ada = yard.definitions.of("ada")
+    made = await ada.create(values("scribe", BUDGET), visibility=Visibility.SHARED)
+
+    async def fail() -> None:
+        raise ConnectionError
+
+    with pytest.raises(OrchestratorError):
+        await yard.run("ada/scribe", "go", model=playing(fail), owner="zoe")
+    (session,) = (await yard.sessions.of("zoe").list()).sessions
+    resumed = await yard.resume(session.id, model=playing("Done."))
+    assert (await resumed.result()).output == "Done. "
+    assert resumed.claimed.draft.spec_sha256 == made.sha256
+
+    replay = await yard.replay_in_place(resumed.claimed.id)
+    assert not replay.spec_changed
+    await ada.edit("scribe", made.values, made_from=1, visibility=Visibility.PRIVATE)
+    with pytest.raises(NotFoundError):
+        await yard.replay_in_place(resumed.claimed.id)
+
+
+async def test_definition_asks_files_and_definitions_within_its_rights(yard: Orchestrator) -> None:
+    """A delegate of any origin has no more than who asks."""
+    reads = {"WorkspaceTools": {"tools": ["read_file"], "read": ["**"]}}
+    writes = {"WorkspaceTools": {"tools": ["write_file"], "read": ["**"], "write": ["**"]}}
+    asks = {"SubAgents": {"agents": ["writer"]}}
+    await yard.definitions.create(values("writer", writes))
+    await yard.definitions.create(values("chief", reads, asks))
+    model = team_of(
+        chief=[[delegate("writer")], "Asked."],
+        writer=[[WRITE], "Tried."],
+    )
+
+    run = await yard.run("chief", "go", model=model)
+
+    assert run.output == "Asked."
+    assert not (yard.root / "new.txt").exists()
+    below = rows(
+        "SELECT session.id FROM session JOIN run ON run.session_pk = session.pk "
+        "WHERE run.agent = 'writer'"
+    )
+    events = [e.event for e in await yard.sessions.events(below[0][0])]
+    assert [e.outcome for e in events if isinstance(e, ToolReturned)] == ["retried"]
+
+
+async def test_team_is_for_a_run_what_it_was_when_the_run_began(yard: Orchestrator) -> None:
+    asks = {"SubAgents": {"agents": ["writer"]}}
+    first = await yard.definitions.create(values("writer"))
+    await yard.definitions.create(values("chief", asks))
+
+    async def edit() -> str:
+        await yard.definitions.edit("writer", values("writer", tool_timeout=9), made_from=1)
+        return "Edited."
+
+    model = team_of(
+        chief=[[delegate("writer", "One.")], [delegate("writer", "Two.")], "Done."],
+        writer=[edit, "x"],
+    )
+    await yard.run("chief", "go", model=model)
+
+    hashes = rows("SELECT DISTINCT spec_sha256 FROM run WHERE agent = 'writer'")
+    assert hashes == [(first.sha256,)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"), [(["nobody"], "no agent 'nobody'"), (["chief"], "in a circle")]
+)
+async def test_team_that_cannot_be_is_refused_when_it_is_run(
+    yard: Orchestrator, asked: list[str], problem: str
+) -> None:
+    await yard.definitions.create(values("chief", {"SubAgents": {"agents": asked}}))
+
+    with pytest.raises(SpecError, match=problem):
+        await yard.run("chief", "go", model="offline")
+
+
+async def test_team_of_hundreds_is_refused_before_it_is_loaded(yard: Orchestrator) -> None:
+    names = [f"m{n}" for n in range(128)]
+    for name in names:
+        await yard.definitions.create(values(name))
+    for n in range(4):
+        below = {"SubAgents": {"agents": names[n * 32 : n * 32 + 32]}}
+        await yard.definitions.create(values(f"lead{n}", below))
+    leads = {"SubAgents": {"agents": [f"lead{n}" for n in range(4)]}}
+    await yard.definitions.create(values("chief", leads))
+
+    with pytest.raises(LimitError, match="more than 100 agents below 'chief'"):
+        await yard.run("chief", "go", model="offline")
+
+
+async def test_agent_cannot_get_at_its_own_definition(project: Path) -> None:
+    """The record lies out of reach, also below the root: a spec says what its agent may."""
+    database = f"sqlite+aiosqlite:///{project / 'record' / 'w.db'}"
+    all_of_it = {
+        "WorkspaceTools": {
+            "tools": ["read_file", "write_file", "delete_path", "list_directory"],
+            "read": ["**"],
+            "write": ["**"],
+        }
+    }
+
+    settings = Settings(database_url=database)
+    async with Orchestrator.open(project, settings=settings, connect=InProcessConnection) as yard:
+        made = await yard.definitions.create(values("scribe", all_of_it))
+        calls = [
+            ("read_file", '{"path": "record/w.db"}'),
+            ("write_file", '{"path": "record/w.db", "content": "x"}'),
+            ("write_file", '{"path": "record/w.db-wal", "content": "x"}'),
+            ("delete_path", '{"path": "record/w.db"}'),
+        ]
+        run = await yard.run("scribe", "go", model=playing(calls, "Done."))
+        events = await record_of(yard, run.session_id)
+        outcomes = [e.event.outcome for e in events if isinstance(e.event, ToolReturned)]
+
+        assert outcomes == ["failed"] * 4
+        assert await yard.definitions.get("scribe") == made
+
+
+async def test_instructions_on_record_are_those_of_the_version(yard: Orchestrator) -> None:
+    made = await yard.definitions.create(values("scribe"))
+
+    run = await yard.run("scribe", "go", model=playing("Done."))
+
+    (sha256,) = rows("SELECT spec_sha256 FROM run WHERE id = ?", run.run_id)[0]
+    text = json.dumps(made.values, sort_keys=True, separators=(",", ":"))
+    assert sha256 == hashlib.sha256(text.encode()).hexdigest()
+    assert (await yard.sessions.run(run.run_id)).status is RunStatus.SUCCEEDED
