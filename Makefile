@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_CACHE_DIR := $(CURDIR)/.tools/cache
 export PIP_CACHE_DIR := $(CURDIR)/.tools/cache/pip
 
-.PHONY: help install demo test test-long lint types format lock lock-check check bench figures conformance clients hosts bundle clean
+.PHONY: help install demo test test-long lint types format lock lock-check schema check bench figures conformance clients hosts bundle clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ lock-check: $(UV) ## Check that requirements.lock fits pyproject.toml.
 	@cp $(LOCK) .tools/lock-check.txt && $(COMPILE) --output-file .tools/lock-check.txt
 	@diff -u $(LOCK) .tools/lock-check.txt || { echo "requirements.lock is stale: run 'make lock'." >&2; exit 1; }
 	@! grep -nE '(https?|file)://' $(LOCK) || { echo "requirements.lock names a registry." >&2; exit 1; }
+
+schema: install ## Write agent_specs/schema.json, which editors read, anew from the code.
+	$(BIN)/workyard agents schema > .tools/schema.json
+	@cp .tools/schema.json agent_specs/schema.json
 
 check: lint types lock-check test ## Everything the gate checks.
 

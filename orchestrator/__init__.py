@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.agents import check_spec
-    from orchestrator.bootstrap import Orchestrator, run_sync
+    from orchestrator.bootstrap import Orchestrator
     from orchestrator.capabilities import CAPABILITIES
+    from orchestrator.definitions.definitions import Definitions, open_definitions
     from orchestrator.doctor.examining import examine
     from orchestrator.evaluation.evaluating import CaseResult, Trial, dataset_of, evaluate
     from orchestrator.history.history import History
     from orchestrator.mapping import Task, TaskResult
     from orchestrator.models.prices import facts_of, models_of
+    from orchestrator.plain_script import run_sync
     from orchestrator.probing import ask_models
     from orchestrator.runner import RunHandle, RunResult
+    from orchestrator.spec_schema import editor_schema
     from orchestrator.store.approvals import Answer, Question
     from orchestrator.store.database import (
         database_address,
@@ -29,11 +32,14 @@ if TYPE_CHECKING:
         upgrade_database,
     )
     from orchestrator.store.store import open_store
+    from orchestrator.validation import Finding, findings_in_file, findings_of
 
 __all__ = [
     "CAPABILITIES",
     "Answer",
     "CaseResult",
+    "Definitions",
+    "Finding",
     "History",
     "Orchestrator",
     "Question",
@@ -47,10 +53,14 @@ __all__ = [
     "database_address",
     "database_revisions",
     "dataset_of",
+    "editor_schema",
     "evaluate",
     "examine",
     "facts_of",
+    "findings_in_file",
+    "findings_of",
     "models_of",
+    "open_definitions",
     "open_store",
     "run_sync",
     "shareable_url",
@@ -61,6 +71,12 @@ __all__ = [
 # package and must not wait seconds for pydantic_ai and sqlmodel, which they do not use. The names
 # below load on first use; the command line takes them from here and imports nothing in functions.
 _HOMES = {
+    "Definitions": "orchestrator.definitions.definitions",
+    "Finding": "orchestrator.validation",
+    "findings_in_file": "orchestrator.validation",
+    "findings_of": "orchestrator.validation",
+    "editor_schema": "orchestrator.spec_schema",
+    "open_definitions": "orchestrator.definitions.definitions",
     "CAPABILITIES": "orchestrator.capabilities",
     "Answer": "orchestrator.store.approvals",
     "Question": "orchestrator.store.approvals",
@@ -82,7 +98,7 @@ _HOMES = {
     "facts_of": "orchestrator.models.prices",
     "models_of": "orchestrator.models.prices",
     "open_store": "orchestrator.store.store",
-    "run_sync": "orchestrator.bootstrap",
+    "run_sync": "orchestrator.plain_script",
     "shareable_url": "orchestrator.store.database",
     "upgrade_database": "orchestrator.store.database",
 }

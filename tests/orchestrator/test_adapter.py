@@ -62,7 +62,7 @@ def test_shipped_agents_are_all_listed_with_their_grants() -> None:
     assert sorted(cards) == Catalogue().names()
     assert cards["test_writer"].grant.write == ("tests/**", "test/**")
     assert "write_file" not in cards["code_reviewer"].grant.tools
-    assert cards["code_reviewer"].source.startswith("name: code_reviewer\n")
+    assert "\nname: code_reviewer\n" in cards["code_reviewer"].source
 
 
 def test_first_directory_wins_and_one_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:

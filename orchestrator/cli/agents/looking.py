@@ -1,0 +1,170 @@
+"""`workyard agents list`, `show`, `validate` and `schema`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+
+import orchestrator
+from orchestrator.catalogue import Catalogue, load_agent_file, open_catalogue
+from orchestrator.cli.agents.opened import OwnerOption, opened_definitions, with_definitions
+from orchestrator.cli.exits import reported
+from orchestrator.cli.run import JsonOption, SpecsOption
+from orchestrator.cli.terminal import print_table, write
+from orchestrator.definition import Definition, Visibility
+from orchestrator.errors import NotFoundError, SpecError
+from orchestrator.formats.writing import as_yaml
+from orchestrator.session import LOCAL_OWNER
+from orchestrator.settings import load_settings
+from orchestrator.specs import Spec
+from orchestrator.words import in_line, printable
+
+
+def list_agents(specs: SpecsOption = None, owner: OwnerOption = LOCAL_OWNER) -> None:
+    """List the agents, with what each takes and where it comes from: a file, or the record."""
+    with reported():
+        settings = load_settings()
+        catalogue = open_catalogue(settings, specs)
+        names = catalogue.names()
+        rows = [(name, *_of_file(catalogue, name)) for name in names]
+        try:
+            if settings.may_have_record:
+                found = with_definitions(owner, _all_of)
+                rows += [_of_definition(each, owner, names) for each in found]
+        finally:  # a record that cannot be read hides no files
+            print_table(("agent", "what it does", "inputs", "from", "trust"), rows)
+
+
+async def _all_of(definitions: "orchestrator.Definitions") -> Sequence[Definition]:
+    page = await definitions.list(limit=1000)
+    found = [*page.definitions]
+    while page.cursor is not None:
+        page = await definitions.list(limit=1000, cursor=page.cursor)
+        found += page.definitions
+    return found
+
+
+def _of_file(catalogue: Catalogue, name: str) -> tuple[str, str, str, str]:
+    file = str(catalogue.find(name))
+    try:
+        spec = catalogue.get(name)
+    except SpecError as error:
+        return f"cannot be used: {printable(str(error))}", "", file, "file"
+    inputs = ", ".join(spec.told_inputs)
+    return printable(spec.document.description), inputs, file, "file"
+
+
+def _of_definition(
+    found: Definition, owner: str, files: Sequence[str]
+) -> tuple[str, str, str, str, str]:
+    """Return a row; its first column is by what the agent is run."""
+    is_plain = found.owner == owner and found.name not in files
+    name = found.name if is_plain else found.reference
+    trust = "shared" if found.visibility is Visibility.SHARED else "stored"
+    where = f"{found.owner}, version {found.version}"
+    if found.spec is None:
+        return name, f"cannot be used: {found.problem}", "", where, trust
+    inputs = ", ".join(found.spec.told_inputs)
+    return name, found.spec.document.description, inputs, where, trust
+
+
+def show(
+    name: str,
+    specs: SpecsOption = None,
+    owner: OwnerOption = LOCAL_OWNER,
+    version: Annotated[
+        int | None, typer.Option("--version", help="Of a definition; the current one by default.")
+    ] = None,
+) -> None:
+    """Print an agent's spec, and where it comes from."""
+    with reported():
+        spec = _found(open_catalogue(load_settings(), specs), name, owner, version)
+        write(f"# {in_line(_told_of(spec))}\n# sha256 {spec.sha256}\n")
+        is_file = spec.origin.owner is None
+        text = spec.file.read_text(encoding="utf-8") if is_file else as_yaml(spec.values)
+        write(text)
+
+
+def _found(catalogue: Catalogue, name: str, owner: str, version: int | None) -> Spec:
+    file = None if version is not None or "/" in name else catalogue.find(name)
+    if file is not None:
+        return load_agent_file(file)
+    if not load_settings().may_have_record:
+        raise NotFoundError("agent", name, known=catalogue.names())
+
+    async def get() -> Spec:
+        async with opened_definitions(owner) as definitions:
+            try:
+                return await definitions.get(name, version=version)
+            except NotFoundError as error:
+                if version is not None:
+                    raise
+                known = (*catalogue.names(), *error.known)
+                raise NotFoundError("agent", name, known=known) from None
+
+    return anyio.run(get)
+
+
+def _told_of(spec: Spec) -> str:
+    if spec.origin.owner is None:
+        return str(spec.file)
+    return f"{spec.file} of {spec.origin.owner}, {spec.origin.trust.name.lower()}"
+
+
+def validate(
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(help="Agents, or files of any format; all agents' files if none is named."),
+    ] = None,
+    specs: SpecsOption = None,
+    owner: OwnerOption = LOCAL_OWNER,
+    as_json: JsonOption = False,
+) -> None:
+    """Check specs whole, and report every fault with file, line, field and the way out."""
+    with reported():
+        catalogue = open_catalogue(load_settings(), specs)
+        faults = 0
+        told: list[dict[str, object]] = []
+        for name in named or catalogue.names():
+            where, findings = _findings(catalogue, name, owner)
+            faults += sum(finding.is_fault for finding in findings)
+            told.append({"agent": where, "findings": [asdict(finding) for finding in findings]})
+            if not as_json:
+                _print(where, findings)
+        if as_json:
+            typer.echo(json.dumps(told))
+        if faults:
+            raise typer.Exit(2)
+
+
+def _findings(
+    catalogue: Catalogue, name: str, owner: str
+) -> tuple[str, "Sequence[orchestrator.Finding]"]:
+    def get(member: str) -> Spec:
+        return _found(catalogue, member, owner, None)
+
+    file = Path(name) if "." in name else catalogue.find(name)
+    if file is not None:
+        return str(file), orchestrator.findings_in_file(file, get)
+    try:
+        spec = _found(catalogue, name, owner, None)
+    except SpecError as error:
+        return name, [orchestrator.Finding(error.problem, str(error.file), field=error.field)]
+    return f"{spec.origin.owner}/{spec.file}", orchestrator.findings_of(spec, get)
+
+
+def _print(where: str, findings: "Sequence[orchestrator.Finding]") -> None:
+    for finding in findings:
+        typer.echo(printable(str(finding)), err=True)
+    if not any(finding.is_fault for finding in findings):
+        write(f"{in_line(where)}: ok\n")
+
+
+def schema() -> None:
+    """Print the JSON schema of spec files; `# yaml-language-server: $schema=FILE` names it."""
+    with reported():
+        typer.echo(json.dumps(orchestrator.editor_schema(), indent=2))

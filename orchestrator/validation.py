@@ -1,0 +1,131 @@
+"""All that is wrong with a spec, before anything runs."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic_ai.providers import infer_provider_class
+
+from orchestrator.agents import capability_problems, check_spec
+from orchestrator.capabilities import CAPABILITIES
+from orchestrator.catalogue import name_problems
+from orchestrator.errors import ModelNotConfiguredError, SpecError
+from orchestrator.formats.reading import read_agent
+from orchestrator.harness import harness_types
+from orchestrator.models.choice import require_key
+from orchestrator.models.providers import OFFLINE
+from orchestrator.models.user_settings import ModelSettings, load_model_settings
+from orchestrator.settings import load_settings
+from orchestrator.specs import Spec, examine, examine_file
+from orchestrator.teams.members import team_problems
+from orchestrator.trust import trust_problems
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is to be said of a spec."""
+
+    problem: str
+    file: str
+    line: int | None = None
+    field: str | None = None
+    is_fault: bool = True
+    """Whether no run is possible; otherwise it is good to know."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        field = f"{self.field}: " if self.field else ""
+        return f"{where}: {field}{'' if self.is_fault else 'note: '}{self.problem}"
+
+
+def findings_in_file(file: Path, get: Callable[[str], Spec]) -> list[Finding]:
+    """Return all that is to be said of the agent in a file, of any format.
+
+    Args:
+        file: A spec, or what can be imported.
+        get: Finds the spec of an agent that it may ask.
+    """
+    try:
+        if file.suffix in (".yaml", ".yml"):
+            spec, problems = examine_file(file)
+            problems += name_problems(spec) if spec else []
+            notes = []
+        else:
+            read = read_agent(file)
+            spec, problems = examine(read.values, read.lines, file)
+            notes = [Finding(note, str(file), is_fault=False) for note in read.notes]
+    except SpecError as error:  # there is nothing to look at
+        return [_fault(error)]
+    found = [*map(_fault, problems), *notes]
+    return [*found, *findings_of(spec, get)] if spec else found
+
+
+def findings_of(spec: Spec, get: Callable[[str], Spec]) -> list[Finding]:
+    """Return all that is to be said of a spec that can be read.
+
+    Raises:
+        InvalidInputError: If the settings of this process, or of its models, cannot be used.
+    """
+    faults = [
+        *trust_problems(spec),
+        *_of_capabilities(spec),
+        *team_problems(spec, get),
+    ]
+    if not faults:
+        try:
+            check_spec(spec)
+        except SpecError as error:  # what only the whole of it shows
+            faults = [error]
+    known = load_model_settings(load_settings().config_dir)
+    return [*map(_fault, faults), *_of_model(spec, known)]
+
+
+def _of_capabilities(spec: Spec) -> Iterator[SpecError]:
+    try:
+        types = [*CAPABILITIES, *harness_types(spec, CAPABILITIES)]
+    except SpecError as error:
+        yield error
+    else:
+        yield from capability_problems(spec, types)
+
+
+def _of_model(spec: Spec, known: ModelSettings) -> Iterator[Finding]:
+    """Yield why the model that a spec names would not be used."""
+    name = known.resolved(spec.document.model or OFFLINE)
+    if name == OFFLINE:
+        return
+    prefix, colon, _ = name.partition(":")
+    names = [provider.name for provider in known.all_providers]
+    if not colon or not (prefix in names or _is_provider(prefix)):
+        problem = (
+            f"there is no provider {prefix!r}; write provider:model, with one of "
+            f"{', '.join(names)}."
+        )
+        yield _fault(spec.error(problem, ("model",)))
+    elif prefix not in names:
+        yield _note(spec.error(f"{name!r} is used only by who asks for it by name.", ("model",)))
+    else:
+        try:
+            require_key(name, known, os.environ)
+        except ModelNotConfiguredError as error:
+            problem = f"{error} Runs take another model until then."
+            yield _note(spec.error(problem, ("model",)))
+
+
+def _is_provider(prefix: str) -> bool:
+    try:
+        infer_provider_class(prefix.removeprefix("gateway/"))
+    except ValueError:
+        return False
+    except ImportError:  # it is one, and its package is not installed
+        return True
+    return True
+
+
+def _fault(error: SpecError) -> Finding:
+    return Finding(error.problem, str(error.file), error.line, error.field)
+
+
+def _note(error: SpecError) -> Finding:
+    return Finding(error.problem, str(error.file), error.line, error.field, is_fault=False)
