@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import cli, grep, machine, overhead, record, reference, server
+from benchmarks import cli, definitions, grep, machine, overhead, record, reference, server
 
 BENCHMARKS: Mapping[str, Callable[[Path], None]] = {
     "overhead": overhead.run,
@@ -13,6 +13,7 @@ BENCHMARKS: Mapping[str, Callable[[Path], None]] = {
     "grep": grep.run,
     "server": server.run,
     "cli": cli.run,
+    "definitions": definitions.run,
     "record": record.run,
 }
 
