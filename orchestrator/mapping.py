@@ -102,7 +102,9 @@ class Tasks:
         ]
         try:
             for each in under_way:
-                yield await each
+                # A reader that is cancelled would cancel what it waits for, before we do: the
+                # second cancellation would not let the first come to its end.
+                yield await asyncio.shield(each)
         finally:
             for each in under_way:
                 each.cancel()
