@@ -1,6 +1,7 @@
-"""A host at work: it picks an agent, has it run, watches it, goes on with it and stops it."""
+"""A host at work: it picks an agent, has it run, watches, goes on, stops, and takes it back."""
 
 import json
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,11 +10,12 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp import Client
+from mcp import Client, StdioServerParameters
 from mcp_types import PromptReference, TextContent, TextResourceContents
 
 from orchestrator.lifecycle import RunStatus
-from tests.acceptance.hosted import START_S, record, run_of, served
+from tests.acceptance.conftest import COMMAND
+from tests.acceptance.hosted import START_S, environment, record, run_of
 from tests.acceptance.test_agents_as_tools import (
     OLLAMA,
     asked,
@@ -51,8 +53,16 @@ class Writer:
 
 @asynccontextmanager
 async def over_stdio(project: Path, *flags: str, env: Mapping[str, str]) -> AsyncIterator[Client]:
-    """Connect as most hosts do, in the newer era."""
-    async with Client(served(project, *flags, env=env)) as client:
+    """Connect as a host does after `workyard install`, in the newer era."""
+    own = environment(env)
+    install = [COMMAND, "install", "cursor", "--root", str(project)]
+    subprocess.run(install, env=own, check=True, capture_output=True)
+    settings = json.loads((Path(own["HOME"]) / ".cursor" / "mcp.json").read_text())
+    entry = settings["mcpServers"]["workyard"]
+    server = StdioServerParameters(
+        command=entry["command"], args=[*entry["args"], *flags], env={**own, **entry["env"]}
+    )
+    async with Client(server) as client:
         yield client
 
 
@@ -68,7 +78,7 @@ async def over_http(project: Path, *flags: str, env: Mapping[str, str]) -> Async
 
 
 @pytest.mark.parametrize("connect", [over_stdio, over_http])
-async def test_host_picks_a_prompt_has_it_run_watches_it_goes_on_and_stops_the_last_run(
+async def test_host_picks_a_prompt_has_it_run_watches_it_goes_on_stops_and_undoes(
     connect: Callable[..., AbstractAsyncContextManager[Client]], project: Path
 ) -> None:
     model = Writer()
@@ -113,6 +123,9 @@ async def test_host_picks_a_prompt_has_it_run_watches_it_goes_on_and_stops_the_l
     assert (project / "docs" / "till.md").read_text() == "# Till\n"
     assert TASK in str(wire.requests[2].body["messages"])
     assert second["session_id"] == first["session_id"]
+    undo = [COMMAND, "undo", "--run", first["run_id"], "--root", str(project)]
+    subprocess.run(undo, env=environment(), check=True, capture_output=True)
+    assert not (project / "docs" / "till.md").exists()
     async with record() as store:
         runs = await store.sessions.runs(first["session_id"])
     assert [(run.id, run.status) for run in runs] == [

@@ -1,8 +1,10 @@
 """What a hostile client sends over HTTP, and what becomes of everybody else meanwhile."""
 
 import json
+import resource
 import socket
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,16 @@ import pytest
 from mcp_server.fence.grant import Grant
 from mcp_server.http.connections import BoundedProtocol
 from mcp_server.http.limits import HttpLimits
-from tests.listening import ACCEPT, bearer, connected, listening_here, port_of, tokens_for
+from tests.listening import (
+    ACCEPT,
+    FILES_ALONE,
+    bearer,
+    connected,
+    listening,
+    listening_here,
+    port_of,
+    tokens_for,
+)
 from tests.mcp_server.conftest import Yard
 
 pytestmark = pytest.mark.anyio
@@ -186,3 +197,26 @@ def _head(port: int, token: str, length: int) -> bytes:
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"POST /mcp HTTP/1.1\r\n{lines}\r\n".encode()
+
+
+async def test_thousand_connections_that_say_nothing_keep_nobody_waiting(yard: Yard) -> None:
+    with ExitStack() as opened, _files_at_once(4000), listening(FILES_ALONE, yard.root) as (url, _):
+        for number in range(1000):
+            idle = opened.enter_context(socket.create_connection(("127.0.0.1", port_of(url))))
+            if number % 2:
+                idle.sendall(b"POST /mcp HTTP/1.1\r\nHost: 127")
+        with anyio.fail_after(20):
+            async with connected(url, "none", "legacy") as client:
+                read = await client.call_tool("read_file", {"path": "src/app.py"})
+    assert not read.is_error
+
+
+@contextmanager
+def _files_at_once(count: int) -> Iterator[None]:
+    """Let this process and its children have so many open files, if the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
