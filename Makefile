@@ -14,6 +14,7 @@ COMPILE := $(UV) pip compile pyproject.toml --group dev --extra postgres --unive
 
 # Behind a TLS proxy the company's certificates are the system's: use those.
 export UV_SYSTEM_CERTS := 1
+export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Each process of a test compiles these packages anew where no bytecode may be kept.
 unexport PYTHONDONTWRITEBYTECODE
