@@ -86,10 +86,13 @@ class Memory:
             made_of = kept["made_of"]
             if any(state(file) != made_of[file] for file in made_of):
                 return False
-            self._made_of, self.results = made_of, kept["results"]
-            return all(isinstance(result, str) for result in self.results.values())
+            results = kept["results"]
+            if not all(isinstance(result, str) for result in results.values()):
+                return False
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return False  # nothing, or nothing that was written here
+        self._made_of, self.results = made_of, results
+        return bool(results)
 
     def learn(self, key: str, result: str, made_of: Mapping[str, State]) -> str | None:
         """Take in a result; return what the file should hold now, None if it holds that.

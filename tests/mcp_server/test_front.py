@@ -288,6 +288,19 @@ def test_memory_that_cannot_be_trusted_is_none(
     assert_all_is_left_to_the_server(served)
 
 
+def test_memory_that_could_not_be_trusted_is_written_anew(served: Served) -> None:
+    (file,) = files()
+    change(file, lambda kept: kept.update(results={**kept["results"], "more": 5}))
+
+    with served.usual() as wire:
+        expected = listed(wire)
+        wire.end()
+        assert wire.process.wait(TIMEOUT_S) == 0
+
+    with served.held() as wire:
+        assert listed(wire) == expected
+
+
 def test_memory_that_a_caller_could_write_is_neither_used_nor_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
