@@ -5,6 +5,7 @@ a run goes on after a crash, finds what has been done for it: the answer, or a r
 """
 
 import hashlib
+import json
 from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -59,9 +60,8 @@ class RecordedTeam:
         check_below(self.path[1:], spec.name)
         parent = self.runner.under_way(run_of(ctx.run_id or ""))
         request = replace(await self._request(spec, order, parent, ctx), share=share)
-        call = hashlib.sha256(f"{parent.claimed.id} {ctx.tool_call_id}".encode()).hexdigest()
         try:
-            begun = await begin_once(self.runner, request, DELEGATE + call)
+            begun = await begin_once(self.runner, request, _key(order, parent, ctx))
         except ApprovalNeededError as error:
             raise ApprovalRequired({WAITS_FOR: error.run_id}) from error
         if isinstance(begun, Earlier):
@@ -97,6 +97,12 @@ class RecordedTeam:
             parent_pk=parent.claimed.pk,
         )
         return RunRequest(self.build(spec, model, connection, below), draft)
+
+
+def _key(order: Order, parent: RunHandle, ctx: RunContext[Any]) -> str:
+    """Return what a call is known by; its id alone is not enough, which some providers repeat."""
+    words = [parent.claimed.id, ctx.tool_call_id, order.agent, order.task, order.inputs]
+    return DELEGATE + hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
 def _answered(earlier: Earlier) -> JsonValue:

@@ -12,17 +12,20 @@ from pydantic_ai.tools import ToolDefinition
 from mcp_server.errors import ServerError
 from mcp_server.fence.grant import WRITING_TOOLS, Grant
 from orchestrator.approvals.hands import WORKSPACE, hands_of
-from orchestrator.approvals.rehearsal import rehearse, writes_nothing
+from orchestrator.approvals.rehearsal import Rehearsal, rehearse, writes_nothing
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import ApprovalDecided
+
+PREVIEW = "preview"
+"""In the metadata of a call that waits: what it would change, as diffs."""
 
 
 @runtime_checkable
 class Answering(Protocol):
     """A capability that knows what has been said to a question."""
 
-    def decision(self, call_id: str) -> ApprovalDecided | None:
-        """Return what was said, if anything."""
+    def take_decision(self, call: ToolCallPart) -> ApprovalDecided | None:
+        """Return what was said to a call, once."""
         ...
 
 
@@ -61,39 +64,50 @@ class Approvals(AbstractCapability[Any]):
         handler: WrapToolExecuteHandler,
     ) -> Any:
         """Make a call, let it wait, or refuse it."""
-        said = _said(ctx, call.tool_call_id)
+        if ctx.tool_call_approved:
+            return await handler(args)
+        said = _said(ctx, call)
         if said is not None and not said.is_approved:
             reason = f": {said.reason}" if said.reason else "."
             return ToolDenied(f"A person has said no to this call{reason}")
-        is_free = ctx.tool_call_approved or said is not None
-        if is_free or not await self._needs_a_yes(ctx, tool_def, args):
-            return await handler(args)
-        raise ApprovalRequired
+        if said is None:
+            await self._ask(ctx, tool_def, args)
+        return await handler(args)
 
-    async def _needs_a_yes(
+    async def _ask(
         self, ctx: RunContext[Any], tool: ToolDefinition, args: Mapping[str, Any]
-    ) -> bool:
-        if tool.name in self.tools:
-            return True
-        if (
-            tool.toolset_id != WORKSPACE
-            or tool.name not in WRITING_TOOLS
-            or writes_nothing(tool.name, args)
-        ):
-            return False
-        return self.writes or (bool(self.paths) and await self._is_guarded(ctx, tool.name, args))
+    ) -> None:
+        """Let a call wait that needs a yes, with what it would change.
 
-    async def _is_guarded(self, ctx: RunContext[Any], tool: str, args: Mapping[str, Any]) -> bool:
-        hands = hands_of(ctx)
-        if hands is None:
-            return True
-        try:
-            rehearsal = await rehearse(*hands, tool, args)
-        except OrchestratorError:  # what cannot be told is asked for
-            return True
-        return any(map(self._guarded.may_write, rehearsal.paths))
+        Raises:
+            ApprovalRequired: It needs one.
+        """
+        is_ours = tool.toolset_id == WORKSPACE and tool.name in WRITING_TOOLS
+        is_named = tool.name in self.tools
+        changes = is_ours and not writes_nothing(tool.name, args)
+        if not is_named and not (changes and (self.writes or self.paths)):
+            return
+        rehearsal, preview = await _rehearsed(ctx, tool.name, args) if is_ours else (None, "")
+        by_path = rehearsal if not (is_named or self.writes) else None
+        if by_path is not None and not any(map(self._guarded.may_write, by_path.paths)):
+            return
+        raise ApprovalRequired({PREVIEW: preview})
 
 
-def _said(ctx: RunContext[Any], call_id: str) -> ApprovalDecided | None:
+async def _rehearsed(
+    ctx: RunContext[Any], tool: str, args: Mapping[str, Any]
+) -> tuple[Rehearsal | None, str]:
+    """Return what a call would do, if it can be told, and the same for a person."""
+    hands = hands_of(ctx)
+    if hands is None:
+        return None, ""
+    try:
+        rehearsal = await rehearse(*hands, tool, args)
+    except OrchestratorError as error:  # what cannot be told is asked for
+        return None, f"It would fail now: {error}"
+    return rehearsal, rehearsal.shown
+
+
+def _said(ctx: RunContext[Any], call: ToolCallPart) -> ApprovalDecided | None:
     known = (one for one in ctx.capabilities.values() if isinstance(one, Answering))
-    return next((said for one in known if (said := one.decision(call_id)) is not None), None)
+    return next((said for one in known if (said := one.take_decision(call)) is not None), None)

@@ -11,11 +11,9 @@ from pydantic_ai import DeferredToolRequests, DeferredToolResults, RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import ToolCallPart
 
-from mcp_server.fence.grant import WRITING_TOOLS
-from orchestrator.approvals.hands import hands_of
-from orchestrator.approvals.rehearsal import rehearse
-from orchestrator.errors import OrchestratorError
+from orchestrator.approvals.capability import PREVIEW
 from orchestrator.events import ApprovalDecided, ApprovalRequested
+from orchestrator.store.claimed import Decision
 
 WAITS_FOR = "waits_for"
 """In the metadata of a call that waits: the run of a delegate that has asked somebody."""
@@ -29,18 +27,24 @@ class WaitsError(Exception):
 class Questions(AbstractCapability[Any]):
     """The questions of a run, and what has been said to them."""
 
-    decisions: Mapping[str, ApprovalDecided]
+    decisions: Mapping[str, Decision]
     put: Callable[[Sequence[ApprovalRequested]], Awaitable[None]]
     """Writes questions down."""
+
+    def __post_init__(self) -> None:
+        self._left = dict(self.decisions)
 
     @classmethod
     def get_serialization_name(cls) -> str | None:
         """Keep it out of specs: only a runner can make one."""
         return None
 
-    def decision(self, call_id: str) -> ApprovalDecided | None:
-        """Return what was said to a call, if anything."""
-        return self.decisions.get(call_id)
+    def take_decision(self, call: ToolCallPart) -> ApprovalDecided | None:
+        """Return what was said to a call, once; some providers give several calls one id."""
+        decision = self._left.get(call.tool_call_id)
+        if decision is None or not _is_of(decision.asked, call):
+            return None
+        return self._left.pop(call.tool_call_id).said
 
     async def handle_deferred_tool_calls(
         self, ctx: RunContext[Any], *, requests: DeferredToolRequests
@@ -54,29 +58,21 @@ class Questions(AbstractCapability[Any]):
         """
         if not requests.approvals:
             return None
-        own = [
-            call
-            for call in requests.approvals
-            if WAITS_FOR not in (requests.metadata.get(call.tool_call_id) or {})
+        told = [
+            (call, requests.metadata.get(call.tool_call_id) or {}) for call in requests.approvals
         ]
-        await self.put([await _question(ctx, call) for call in own])
+        await self.put([_question(call, about) for call, about in told if WAITS_FOR not in about])
         raise WaitsError
 
 
-async def _question(ctx: RunContext[Any], call: ToolCallPart) -> ApprovalRequested:
+def _question(call: ToolCallPart, about: Mapping[str, Any]) -> ApprovalRequested:
     return ApprovalRequested(
         call_id=call.tool_call_id,
         tool=call.tool_name,
         arguments=call.args_as_dict(),
-        preview=await _preview(ctx, call),
+        preview=about.get(PREVIEW, ""),
     )
 
 
-async def _preview(ctx: RunContext[Any], call: ToolCallPart) -> str:
-    hands = hands_of(ctx)
-    if hands is None or call.tool_name not in WRITING_TOOLS:
-        return ""
-    try:
-        return (await rehearse(*hands, call.tool_name, call.args_as_dict())).shown
-    except OrchestratorError as error:
-        return f"It would fail now: {error}"
+def _is_of(asked: ApprovalRequested, call: ToolCallPart) -> bool:
+    return (asked.tool, asked.arguments) == (call.tool_name, call.args_as_dict())

@@ -20,6 +20,7 @@ from orchestrator.errors import (
 from orchestrator.events import ApprovalDecided, ApprovalRequested, EventAdapter
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.additions import event_row
+from orchestrator.store.claimed import Decision
 from orchestrator.store.facts import Said
 from orchestrator.store.tables import EVENT, RUN, SESSION
 from orchestrator.store.writer import Transaction
@@ -126,7 +127,7 @@ def _is_said(db: Connection, session_pk: int, run_pk: int, call_id: str, said: A
     """Whether this very answer is on record: the transaction before may have been committed."""
     known = decisions_of(db, session_pk, run_pk).get(call_id)
     return known is not None and said == Answer(
-        is_approved=known.is_approved, by=known.by, reason=known.reason
+        is_approved=known.said.is_approved, by=known.said.by, reason=known.said.reason
     )
 
 
@@ -141,10 +142,17 @@ def refuse_undecided(db: Connection, session_pk: int, run_pk: int, run_id: str) 
         raise ApprovalNeededError(run_id, len(waiting))
 
 
-def decisions_of(db: Connection, session_pk: int, run_pk: int) -> dict[str, ApprovalDecided]:
+def decisions_of(db: Connection, session_pk: int, run_pk: int) -> dict[str, Decision]:
     """Return what was said last to each call of a run, by the calls' ids."""
-    events = (event for _, event in _events(db, session_pk, run_pk))
-    return {event.call_id: event for event in events if isinstance(event, ApprovalDecided)}
+    asked: dict[str, ApprovalRequested] = {}
+    decisions: dict[str, Decision] = {}
+    for _, event in _events(db, session_pk, run_pk):
+        if isinstance(event, ApprovalRequested):
+            asked[event.call_id] = event
+            decisions.pop(event.call_id, None)  # another call of the same id
+        elif event.call_id in asked:
+            decisions[event.call_id] = Decision(asked[event.call_id], event)
+    return decisions
 
 
 def _open(db: Connection, session_pk: int, run_pk: int) -> list[tuple[datetime, ApprovalRequested]]:

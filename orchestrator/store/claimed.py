@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from pydantic_ai import Conversation
 from pydantic_ai.messages import ModelMessage, ModelResponse, ToolReturnPart
 
-from orchestrator.events import ApprovalDecided, Event, Usage
+from orchestrator.events import ApprovalDecided, ApprovalRequested, Event, Usage
 from orchestrator.session import named
 
 
@@ -89,6 +89,14 @@ class Settled:
         return self.called - self.results.keys()
 
 
+@dataclass(frozen=True)
+class Decision:
+    """A call that somebody was asked about, and what was said to it."""
+
+    asked: ApprovalRequested
+    said: ApprovalDecided
+
+
 @dataclass(kw_only=True)
 class ClaimedRun:
     """A run that holds its session. The store moves the numbers when it has committed."""
@@ -110,8 +118,8 @@ class ClaimedRun:
     used_beside: Usage = field(default_factory=Usage)
     """What of what was used is in none of the run's responses."""
     settled: Settled = field(default_factory=Settled)
-    decisions: Mapping[str, ApprovalDecided] = field(default_factory=dict)
-    """What people have said to its calls, by the calls' ids."""
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    """What people have said to calls that are yet to be made, by the calls' ids."""
     needs_prompt: bool = True
     """Whether the model has yet to be given the prompt: no message holds it."""
     first_seq: int

@@ -151,7 +151,11 @@ def _as_it_stands(db: Connection, draft: RunDraft, run_id: str) -> ClaimedRun:
         worked_before_s=worked_before_s(db, run.session_pk, run.pk),
         used_beside=used_for_compaction(db, run.session_pk, run.pk),
         settled=stands.settled,
-        decisions=decisions_of(db, run.session_pk, run.pk),
+        decisions={
+            call_id: decision
+            for call_id, decision in decisions_of(db, run.session_pk, run.pk).items()
+            if call_id in stands.settled.unknown
+        },
         needs_prompt=not has_begun,
         first_seq=run.last_event_seq,
         event_seq=run.last_event_seq,

@@ -158,6 +158,27 @@ async def test_second_call_of_the_run_is_asked_for_again(yard: Orchestrator) -> 
     assert question.request.arguments == TILL[1]
 
 
+async def test_yes_is_for_the_call_that_was_asked_about_whatever_ids_a_provider_gives(
+    yard: Orchestrator, project: Path
+) -> None:
+    """Some give each call the same id: a yes to the first is none to the second."""
+    first = ("write_file", {"path": "a.txt", "content": ""}, "same")
+    model = team_of(careful=[[first], [(*TILL, "same")], "Done."])
+    session_id, run_id = await waits(yard, "careful", model)
+    await yard.sessions.answer(run_id, YES)
+
+    with pytest.raises(ApprovalNeededError):
+        await (await yard.resume(session_id, model=model)).result()
+
+    assert (project / "a.txt").exists()
+    assert (project / "src" / "till.py").read_text() != "x = 1\n"
+    (question,) = await yard.sessions.questions(run_id)
+    assert question.request.arguments == TILL[1]
+    await yard.sessions.answer(run_id, NO)
+    await (await yard.resume(session_id, model=model)).result()
+    assert (project / "src" / "till.py").read_text() != "x = 1\n"
+
+
 async def test_question_has_one_answer_and_only_while_the_run_waits(yard: Orchestrator) -> None:
     model = team_of(careful=[[WRITE], "Done."])
     session_id, run_id = await waits(yard, "careful", model)

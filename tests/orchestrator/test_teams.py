@@ -33,7 +33,9 @@ from tests.orchestrator.by_hand import rows
 from tests.orchestrator.played import record_of
 
 Call = tuple[str, dict[str, Any]]
-Script = list[list[Call] | str | Callable[[], Any]]
+Identified = tuple[str, dict[str, Any], str]
+"""A call with an id of its own: some providers give each call the same one."""
+Script = list[list[Call] | list[Identified] | str | Callable[[], Any]]
 
 
 def delegate(agent: str, task: str = "Look.", **inputs: object) -> Call:
@@ -63,7 +65,7 @@ def team_of(**scripts: Script) -> Model:
         step = script[min(done, len(script) - 1)]
         if isinstance(step, list):
             ids = (f"{info.instructions}.{done}.{index}" for index in range(len(step)))
-            return ModelResponse([ToolCallPart(*call, next(ids)) for call in step])
+            return ModelResponse([ToolCallPart(*(*call, next(ids))[:3]) for call in step])
         text = step if isinstance(step, str) else str(await step())
         return ModelResponse([TextPart(text)])
 
@@ -252,6 +254,19 @@ async def test_order_that_cannot_be_is_told_to_who_asks(
     assert outcome == "retried"
     assert told in content
     assert await asked(yard, run.session_id) == []
+
+
+async def test_each_task_is_done_whatever_ids_a_provider_gives(yard: Orchestrator) -> None:
+    tasks: Script = [
+        [(*delegate("reader", "One."), "same")],
+        [(*delegate("reader", "Two."), "same")],
+        "Done.",
+    ]
+
+    run = await yard.run("chief", "go", model=team_of(chief=tasks, reader=["Read."]))
+
+    children = [await yard.sessions.run(e.run_id) for e in await asked(yard, run.session_id)]
+    assert [child.row.prompt for child in children] == ["One.", "Two."]
 
 
 async def test_delegate_that_fails_is_told_to_who_asks(yard: Orchestrator, specs: Path) -> None:
