@@ -135,15 +135,14 @@ class Running:
         Raises:
             ServerError: It cannot begin; nothing is on record then.
         """
-        if self.operator.model == CLIENT:
-            host.check()
+        model = self._model(host)
         with self._place() as place, _translated():
             place.handle = await self.yard.start(
                 order.agent,
                 order.task,
                 inputs=order.inputs,
                 session_id=order.session_id,
-                model=ClientModel(host) if self.operator.model == CLIENT else self.operator.model,
+                model=model,
                 owner=self.owner,
                 agents_of=self.agents_of,
                 connection=self.connection,
@@ -199,7 +198,7 @@ class Running:
             found = await self._found(run_id)
             events = [recorded async for recorded in self._events(found)]
             waits = found.status is RunStatus.WAITING
-            questions = [_asked(each) for each in await self._questions(found)] if waits else []
+            waiting = await self._sessions.questions(top=found.session_id) if waits else []
         lines = [(recorded.seq, told(recorded.event)) for recorded in events]
         changed = [e.event for e in events if isinstance(e.event, FileChanged)]
         usage = _usage(found)
@@ -218,37 +217,42 @@ class Running:
             usage=usage.model_dump(mode="json", exclude={"version"}),
             files=_files(changed),
             more_files=sum(event.more for event in changed),
-            questions=questions,
+            questions=[_asked(question) for question in waiting],
         )
 
     async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> bool:
         """Write down what was said; return whether nothing is left and the run goes on."""
+        model = self._model(host)
         with _translated():
             found = await self._found(run_id)
             waiting = [
-                q
-                for q in await self._questions(found)
-                if verdict.call_id in (None, q.request.call_id)
+                question
+                for question in await self._sessions.questions(top=found.session_id)
+                if verdict.call_id in (None, question.request.call_id)
             ]
             if not waiting:
                 raise NotFoundError("question", verdict.call_id or run_id)
             said = Answer(is_approved=verdict.is_approved, by=verdict.by, reason=verdict.reason)
             for question in waiting:
                 await self._sessions.answer(question.run_id, said, call_id=question.request.call_id)
-            if await self._questions(found):
+            if await self._sessions.questions(top=found.session_id):
                 return False
         with self._place() as place, _translated():
             place.handle = await self.yard.resume(
-                found.session_id,
-                model=ClientModel(host) if self.operator.model == CLIENT else self.operator.model,
-                connection=self.connection,
+                found.session_id, model=model, connection=self.connection
             )
         return True
 
-    async def _questions(self, found: FoundRun) -> list[RecordedQuestion]:
-        """Return what a run and its delegates wait for."""
-        every = await self._sessions.questions()
-        return [each for each in every if each.top_session_id == found.session_id]
+    def _model(self, host: HostModel) -> ClientModel | str | None:
+        """Return what runs are to use: the host's own model, or the one that is configured.
+
+        Raises:
+            InvalidInputError: It is the host's, which cannot be asked.
+        """
+        if self.operator.model != CLIENT:
+            return self.operator.model
+        host.check()
+        return ClientModel(host)
 
     async def cancel(self, run_id: str) -> None:
         """Stop a run, and return once that is on record."""

@@ -19,7 +19,7 @@ from orchestrator.store.claimed import ClaimedRun
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.spending import Spent
 from orchestrator.store.usage import in_all
-from orchestrator.teams.shares import spent_for
+from orchestrator.teams.shares import Meter, spent_for
 
 _SESSION, _DAY = "session", "day"
 _WAY_ON = {
@@ -128,7 +128,7 @@ class Allowances:
 
 
 @dataclass
-class Allowance(AbstractCapability[Any]):
+class Allowance(Meter):
     """Holds one run within the operator's limits."""
 
     home: Allowances
@@ -170,17 +170,10 @@ class Allowance(AbstractCapability[Any]):
             PriceUnknownError: If the cost is limited and cannot be counted.
         """
         self._usage = ctx.usage
-        self.check_budget(ctx, request_context.model)
+        request_context = await super().before_model_request(ctx, request_context)
         if self.owner is not None:
             await self.home.check_day(self.owner)
         return request_context
-
-    async def after_model_request(
-        self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
-    ) -> ModelResponse:
-        """Look whether the answer has a price."""
-        self.note_answer(request_context.model, response)
-        return response
 
     def check_budget(self, ctx: RunContext[Any], model: Model) -> None:
         """Refuse one more request of the session, or of a delegate that works for it.

@@ -8,15 +8,13 @@ from time import monotonic
 from typing import Any, Protocol, runtime_checkable  # Any: agents with deps of any type
 
 from pydantic_ai import RunContext, RunUsage
-from pydantic_ai.capabilities import AbstractCapability, WrapToolExecuteHandler
 from pydantic_ai.exceptions import ToolFailed
-from pydantic_ai.messages import ModelResponse, ToolCallPart
-from pydantic_ai.models import Model, ModelRequestContext
-from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models import Model
 
 from orchestrator.budget.errors import OF_MODEL, BudgetExceededError, PriceUnknownError
 from orchestrator.budget.prices import is_free, is_priced
-from orchestrator.teams.shares import spent_for
+from orchestrator.teams.shares import Meter, spent_for
 
 LITTLE = Decimal("0.2")
 """What is left of a limit when the agent is told, so that it can come to an end."""
@@ -38,7 +36,7 @@ class Resumed(Protocol):
 
 
 @dataclass
-class Budget(AbstractCapability[Any]):
+class Budget(Meter):
     """Ends a run that has used up what it may use, and tells the agent when little is left.
 
     It is checked before each request, so tokens, cost and time may pass their limit by one request.
@@ -105,42 +103,6 @@ class Budget(AbstractCapability[Any]):
                     self._told = _TOLD.format(used=used, limit=limit, unit=unit)
                     break
         return self._told
-
-    async def before_model_request(
-        self, ctx: RunContext[Any], request_context: ModelRequestContext
-    ) -> ModelRequestContext:
-        """Let the request pass, or end the run.
-
-        Raises:
-            BudgetExceededError: If a limit is reached.
-            PriceUnknownError: If the cost is limited and cannot be counted.
-        """
-        self.check_budget(ctx, request_context.model)
-        return request_context
-
-    async def after_model_request(
-        self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
-    ) -> ModelResponse:
-        """Look whether the answer has a price."""
-        self.note_answer(request_context.model, response)
-        return response
-
-    async def wrap_tool_execute(
-        self,
-        ctx: RunContext[Any],
-        *,
-        call: ToolCallPart,
-        tool_def: ToolDefinition,
-        args: dict[str, Any],
-        handler: WrapToolExecuteHandler,
-    ) -> Any:
-        """Make a call that may be made.
-
-        Raises:
-            ToolFailed: There were as many as may be; the run ends before the next request.
-        """
-        self.take_call()
-        return await handler(args)
 
     def check_budget(self, ctx: RunContext[Any], model: Model) -> None:
         """Refuse one more request, of the run itself or of somebody who works for it.

@@ -90,8 +90,7 @@ def _answered(
             said = orchestrator.Answer(is_approved=is_approved, by=getpass.getuser(), reason=reason)
             await sessions.answer(run_id, said, call_id=call_id)
             top = questions[0].top_session_id
-            waiting = (question.top_session_id for question in await sessions.questions())
-            return None if top in waiting else top
+            return None if await sessions.questions(top=top) else top
 
     with reported():
         top = anyio.run(answered)

@@ -27,7 +27,7 @@ def show_question(question: "orchestrator.Question") -> None:
 
 async def ask_all(yard: "orchestrator.Orchestrator", session_id: str) -> bool:
     """Ask for each call that a session waits for; return whether all are answered."""
-    waiting = [q for q in await yard.sessions.questions() if q.top_session_id == session_id]
+    waiting = await yard.sessions.questions(top=session_id)
     for question in waiting:
         show_question(question)
         said = await _asked("Allow it? [y/N, or why not] ")

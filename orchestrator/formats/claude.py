@@ -115,7 +115,7 @@ def write_claude(spec: Spec) -> tuple[str, list[str]]:
         "name": spec.name.replace("_", "-"),
         "description": spec.document.description,
         # Left out, it would have all tools that there are.
-        "tools": ", ".join(dict.fromkeys([*_theirs(leaving), *_asked(leaving)])) or [],
+        "tools": ", ".join(dict.fromkeys([*leaving.tools_as(_BACK), *_asked(leaving)])) or [],
     }
     model = spec.document.model or ""
     if model.startswith("anthropic:"):
@@ -126,14 +126,6 @@ def write_claude(spec: Spec) -> tuple[str, list[str]]:
     if requests is not None:
         head["maxTurns"] = requests
     return written(head, leaving.instructions()), leaving.all_notes(budget=("requests",))
-
-
-def _theirs(leaving: Leaving) -> Iterator[str]:
-    for tool in leaving.tools():
-        if tool in _BACK:
-            yield _BACK[tool]
-        else:
-            leaving.note("WorkspaceTools.tools", f"{tool} has no tool there that does the same.")
 
 
 def _asked(leaving: Leaving) -> Iterator[str]:

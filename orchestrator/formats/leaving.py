@@ -1,6 +1,6 @@
 """A spec on its way into a format that says less: what can be taken along, and what is lost."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pydantic_handlebars
@@ -42,6 +42,14 @@ class Leaving:
                 text = f"{globs} cannot be said there: nothing bounds where its tools {side}."
                 self.note(f"WorkspaceTools.{side}", text)
         return [str(tool) for tool in tools] if isinstance(tools, list) else []
+
+    def tools_as(self, theirs: Mapping[str, str]) -> Iterator[str]:
+        """Yield the tools by their names elsewhere; say which have none."""
+        for tool in self.tools():
+            if tool in theirs:
+                yield theirs[tool]
+            else:
+                self.note("WorkspaceTools.tools", f"{tool} has no tool there that does the same.")
 
     def delegates(self) -> list[str]:
         """Return the names of the agents that it may ask."""

@@ -4,7 +4,6 @@ Source: https://code.visualstudio.com/docs/copilot/customization/custom-agents (
 structure").
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -114,7 +113,7 @@ def write_vscode(spec: Spec) -> tuple[str, list[str]]:
     """Return a spec as a custom agent of VS Code, and what it cannot say there."""
     leaving = Leaving(spec)
     delegates = leaving.delegates()
-    tools: list[JsonValue] = [*dict.fromkeys(_theirs(leaving))]
+    tools: list[JsonValue] = [*dict.fromkeys(leaving.tools_as(_BACK))]
     head: dict[str, JsonValue] = {
         "name": spec.name,
         "description": spec.document.description,
@@ -126,11 +125,3 @@ def write_vscode(spec: Spec) -> tuple[str, list[str]]:
     if spec.document.model:
         leaving.note("model", f"{spec.document.model!r} has no name there; the editor's is taken.")
     return written(head, leaving.instructions()), leaving.all_notes()
-
-
-def _theirs(leaving: Leaving) -> Iterator[str]:
-    for tool in leaving.tools():
-        if tool in _BACK:
-            yield _BACK[tool]
-        else:
-            leaving.note("WorkspaceTools.tools", f"{tool} has no tool there that does the same.")

@@ -68,10 +68,7 @@ class Document:
         Raises:
             ValueError: The text cannot be edited there.
         """
-        expected = copy.deepcopy(self.plain)
-        inner = expected
-        for key in path[:-1]:
-            inner = _object_in(inner, key)
+        expected, inner = self._copied_to(path)
         inner[path[-1]] = value
         return self._checked(self.language.put(self.text, path, value), expected, path)
 
@@ -81,12 +78,17 @@ class Document:
         Raises:
             ValueError: The text cannot be edited there.
         """
-        expected = copy.deepcopy(self.plain)
-        inner = expected
-        for key in path[:-1]:
-            inner = _object_in(inner, key)
+        expected, inner = self._copied_to(path)
         inner.pop(path[-1], None)
         return self._checked(self.language.remove(self.text, path), expected, path)
+
+    def _copied_to(self, path: Path) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
+        """Return a copy of what the document says, and the object in it that a path ends in."""
+        whole = copy.deepcopy(self.plain)
+        inner = whole
+        for key in path[:-1]:
+            inner = _object_in(inner, key)
+        return whole, inner
 
     def _checked(self, text: str, expected: dict[str, JsonValue], path: Path) -> Self:
         changed = self.parsed(self.language, text)

@@ -4,6 +4,7 @@ A delegate's run has a conversation and a usage of its own, on record too. What 
 for the limits alone, and goes up the line: what the last one uses counts for all above it.
 """
 
+from abc import ABC, abstractmethod
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable  # Any: deps of any type
@@ -15,21 +16,63 @@ from pydantic_ai.models import Model, ModelRequestContext
 from pydantic_ai.tools import ToolDefinition
 
 
-@runtime_checkable
-class Metered(Protocol):
-    """A capability that ends a run which has used up what it may use."""
+class Meter(AbstractCapability[Any], ABC):
+    """A capability that ends a run which has used up what it may use.
 
+    What its own run asks and calls goes through it, and what delegates ask and call for that run.
+    """
+
+    @abstractmethod
     def check_budget(self, ctx: RunContext[Any], model: Model) -> None:
-        """Raise BudgetExceededError if the run must make no more requests, or none to a model."""
-        ...
+        """Refuse one more request, of the run itself or of somebody who works for it.
 
+        Args:
+            ctx: That of the run itself.
+            model: What is to be asked.
+
+        Raises:
+            BudgetExceededError: A limit is reached.
+            PriceUnknownError: The cost is limited and cannot be counted.
+        """
+
+    @abstractmethod
     def note_answer(self, model: Model, response: ModelResponse) -> None:
         """Take note of what a model has answered."""
-        ...
 
+    @abstractmethod
     def take_call(self) -> None:
-        """Count one more call of a tool; raise ToolFailed if it must not be made."""
-        ...
+        """Count one more call of a tool.
+
+        Raises:
+            ToolFailed: It must not be made; the run ends before the next request.
+        """
+
+    async def before_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """Let the request pass, or end the run; raises as `check_budget` does."""
+        self.check_budget(ctx, request_context.model)
+        return request_context
+
+    async def after_model_request(
+        self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
+    ) -> ModelResponse:
+        """Take note of the answer."""
+        self.note_answer(request_context.model, response)
+        return response
+
+    async def wrap_tool_execute(
+        self,
+        ctx: RunContext[Any],
+        *,
+        call: ToolCallPart,
+        tool_def: ToolDefinition,
+        args: dict[str, Any],
+        handler: WrapToolExecuteHandler,
+    ) -> Any:
+        """Make a call that may be made; raises as `take_call` does."""
+        self.take_call()
+        return await handler(args)
 
 
 @runtime_checkable
@@ -48,7 +91,7 @@ def spent_for(ctx: RunContext[Any]) -> RunUsage:
 
 
 @dataclass
-class Share(AbstractCapability[Any]):
+class Share(Meter):
     """A delegate's share in the budgets of who has asked it, and of those above."""
 
     parent: RunContext[Any]
@@ -74,36 +117,9 @@ class Share(AbstractCapability[Any]):
         self._own, self._before = ctx, copy(ctx.usage)
         return self
 
-    async def before_model_request(
-        self, ctx: RunContext[Any], request_context: ModelRequestContext
-    ) -> ModelRequestContext:
-        """Let the request pass, or end the delegate's run because the budget above is used up."""
-        self._own = ctx
-        self.check_budget(ctx, request_context.model)
-        return request_context
-
-    async def after_model_request(
-        self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
-    ) -> ModelResponse:
-        """Tell those above of an answer."""
-        self.note_answer(request_context.model, response)
-        return response
-
-    async def wrap_tool_execute(
-        self,
-        ctx: RunContext[Any],
-        *,
-        call: ToolCallPart,
-        tool_def: ToolDefinition,
-        args: dict[str, Any],
-        handler: WrapToolExecuteHandler,
-    ) -> Any:
-        """Make a call that those above allow."""
-        self.take_call()
-        return await handler(args)
-
     def check_budget(self, ctx: RunContext[Any], model: Model) -> None:
         """Ask those above."""
+        self._own = ctx
         for one in self._above:
             one.check_budget(self.parent, model)
 
@@ -118,5 +134,5 @@ class Share(AbstractCapability[Any]):
             one.take_call()
 
     @property
-    def _above(self) -> list[Metered]:
-        return [one for one in self.parent.capabilities.values() if isinstance(one, Metered)]
+    def _above(self) -> list[Meter]:
+        return [one for one in self.parent.capabilities.values() if isinstance(one, Meter)]
