@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar, Unpack
 
 import anyio
+import anyio.to_thread
 from pydantic_ai.messages import ModelMessage
 from sqlalchemy import Connection, bindparam, select
 
@@ -24,12 +25,13 @@ from orchestrator.store.forks import Inherited, inherited
 from orchestrator.store.listing import Query, list_sessions
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import load_events
+from orchestrator.store.messages import Elsewhere, StoredMessage, read_messages
 from orchestrator.store.one_run import FoundRun, find_run
 from orchestrator.store.recorded_run import RecordedRun, given_before, recorded_run
 from orchestrator.store.spending import Spent, owner_of, spent_by_delegates, spent_since
 from orchestrator.store.tables import RUN, RunRow, SessionRow
 from orchestrator.store.totals import totals
-from orchestrator.store.window import load_messages
+from orchestrator.store.window import find_messages
 from orchestrator.totals import By, Total, UsageFilters
 
 T = TypeVar("T")
@@ -185,11 +187,13 @@ class Reading:
             HistoryUnreadableError: If one of them cannot be read.
         """
 
-        def load(db: Connection, session: SessionRow) -> Messages:
+        def find(db: Connection, session: SessionRow) -> tuple[list[StoredMessage], Elsewhere]:
             assert session.pk is not None, "it was read"
-            return load_messages(db, session.id, session.pk, upto=session.last_message_seq)
+            return find_messages(db, session.id, session.pk, upto=session.last_message_seq)
 
-        return await self.look(session_id, load)
+        found = await self.look(session_id, find)
+        # Of a long history that takes half a second: the runs of this process go on meanwhile.
+        return await anyio.to_thread.run_sync(read_messages, *found)
 
     async def inherited(self, session_id: str) -> Inherited | None:
         """Return the past that a session shares with the one it was forked from, if it is a fork.

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.store.definition_tables import METADATA
 
-SCHEMA = 4
+SCHEMA = 5
 """Raised with every change of the tables, together with a revision that makes it."""
 
 UPGRADE_LOCK = 0x776F726B79617264

@@ -202,7 +202,7 @@ class SessionRow(Table, table=True):
     usage: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     created_at: datetime = Field(default_factory=_now, sa_type=Moment)
     updated_at: datetime = Field(default_factory=_now, sa_type=Moment)
-    """When somebody last turned to it: when its last run began."""
+    """When somebody last turned to it: when its last run began. No run of it began later."""
     deleted_at: datetime | None = Field(default=None, sa_type=Moment)
     """Since when nobody finds it: it is here for the messages that its forks share."""
 
@@ -215,7 +215,6 @@ class RunRow(Table, table=True):
         CheckConstraint(f"status IN ({_STATUSES})", name="status"),
         # The order of the keys is that in which a session's runs began.
         UniqueConstraint("session_pk", "pk"),
-        Index("ix_run_started_at", "started_at"),
         Index("ix_run_parent_pk", "parent_pk", **_where("parent_pk IS NOT NULL")),
         # SQLite's files tell of dead processes. Not by the lease: to renew one need not touch it.
         Index("ix_run_waiting", "pk", **_where("status = 'waiting'")),

@@ -175,7 +175,9 @@ def _fitting(query: Select[Any], which: UsageFilters) -> Select[Any]:
             theirs = select(SESSION.c.pk).where(column == plain(value))
             query = query.where(RUN.c.session_pk.in_(theirs))
     if (since := _aware(which.get("since"))) is not None:
-        query = query.where(RUN.c.started_at >= since)
+        # A session's time leads to its runs: an index of theirs would cost a page with each turn.
+        active = select(SESSION.c.pk).where(SESSION.c.updated_at >= since)
+        query = query.where(RUN.c.session_pk.in_(active), RUN.c.started_at >= since)
     if (until := _aware(which.get("until"))) is not None:
         query = query.where(RUN.c.started_at < until)
     return query

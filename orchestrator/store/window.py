@@ -50,9 +50,16 @@ def load_messages(
     Raises:
         HistoryUnreadableError: If one of them cannot be read.
     """
+    return read_messages(*find_messages(db, session_id, session_pk, upto=upto, after=after))
+
+
+def find_messages(
+    db: Connection, session_id: str, session_pk: int, *, upto: int, after: int = 0
+) -> tuple[list[StoredMessage], Elsewhere]:
+    """Return the rows of these messages and what other rows say of them, yet to be read."""
     found = stored_messages(db, path_to(db, session_pk, upto), after=after)
     rows = [row for row in found if row.kind != COMPACTION]
-    return read_messages(rows, elsewhere_of(db, session_id, rows))
+    return rows, elsewhere_of(db, session_id, rows)
 
 
 def stored_messages(

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from functools import partial
@@ -41,8 +42,9 @@ from orchestrator.events import (
     UserMessage,
 )
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store import ending, runs
+from orchestrator.store import ending, reading, runs
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
+from orchestrator.store.messages import read_messages
 from orchestrator.store.pasts import Pasts
 from orchestrator.store.store import Store, open_store
 
@@ -163,6 +165,23 @@ async def test_next_turn_gets_what_the_one_before_wrote_in_the_same_commit(store
     )
 
     assert claim.past.messages == TURN
+
+
+async def test_long_history_is_read_while_the_runs_of_the_process_go_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await whole_turn(store)
+    read_in: list[int] = []
+
+    def read(*found: Any) -> list[ModelMessage]:
+        read_in.append(threading.get_ident())
+        return read_messages(*found)
+
+    monkeypatch.setattr(reading, "read_messages", read)
+
+    assert len(await store.sessions.messages(run.session_id)) == len(TURN)
+    assert read_in
+    assert threading.get_ident() not in read_in
 
 
 async def test_call_that_a_broken_run_left_open_is_closed_for_the_next_turn(store: Store) -> None:

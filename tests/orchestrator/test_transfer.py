@@ -4,6 +4,7 @@ import io
 import json
 import random
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any  # JSON
 
@@ -44,6 +45,7 @@ from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import Store
 from orchestrator.store.tables import MESSAGE, SESSION
 from orchestrator.store.transfer import reading
+from orchestrator.totals import By
 from tests.orchestrator.turns import begin, by_hand, count, turn, turn_with_calls
 
 INSTRUCTIONS = "Be brief. " * 50
@@ -200,6 +202,22 @@ async def test_imported_session_goes_on(store: Store) -> None:
     run = await begin(store, "next", copy_id)
     assert [m.parts for m in run.conversation.messages] == [m.parts for m in given]
     assert [r.status for r in await store.sessions.runs(copy_id)][-2:] == ["interrupted", "running"]
+
+
+async def test_imported_runs_are_counted_since_they_began_whatever_their_session_says(
+    store: Store,
+) -> None:
+    lines = (await exported(store.sessions, await rich_session(store))).splitlines()
+    head = json.loads(lines[0])
+    head["updated_at"] = head["created_at"]
+    began = next(run["started_at"] for run in map(json.loads, lines) if run["type"] == "run")
+
+    copy = await imported(store.sessions, "\n".join([json.dumps(head), *lines[1:]]))
+
+    runs = await store.sessions.runs(copy)
+    since = datetime.fromisoformat(began)
+    found = await store.sessions.usage(By.SESSION, session=copy, since=since)
+    assert [total.runs for total in found] == [len(runs)]
 
 
 async def test_fork_is_exported_with_what_it_shares(store: Store) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from io import StringIO
+from pathlib import Path
 from typing import Any  # fields of a draft
 
 import anyio
@@ -14,7 +15,8 @@ import pytest
 from pydantic_ai import RequestUsage
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
 from rich.console import Console
-from sqlalchemy import update
+from sqlalchemy import select, update
+from sqlalchemy.dialects.sqlite import dialect
 from typer.testing import CliRunner, Result
 
 from orchestrator.bootstrap import Orchestrator
@@ -26,6 +28,7 @@ from orchestrator.settings import load_settings
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.store import Store, open_store
 from orchestrator.store.tables import MESSAGE, RUN, SESSION
+from orchestrator.store.totals import _fitting
 from orchestrator.totals import By, Total, sum_of
 from tests.orchestrator.by_hand import rows
 
@@ -51,6 +54,11 @@ async def set_run(store: Store, run: ClaimedRun, **columns: object) -> None:
     await store._write(
         lambda tx: tx.connection.execute(update(RUN).where(RUN.c.pk == run.pk).values(columns))
     )
+
+
+def rows_of(file: Path, statement: str, values: tuple[object, ...]) -> list[Any]:
+    with closing(sqlite3.connect(file)) as database:
+        return database.execute(statement, values).fetchall()
 
 
 async def test_sums_are_exact_and_of_each_kind(store: Store) -> None:
@@ -133,6 +141,19 @@ async def test_filters_leave_out_all_else(store: Store) -> None:
     assert await found(session=early.session_id) == [early.id]
     assert await found(owner="nobody") == await found(agent="\0 \ud800") == []
     assert len(await found(owner="local")) == 2
+
+
+async def test_usage_since_a_time_is_found_by_the_sessions_of_that_time(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    query = _fitting(select(RUN.c.pk), {"since": datetime.now(UTC)})
+    statement = query.compile(dialect=dialect(), compile_kwargs={"literal_binds": False})
+    async with open_store(sqlite_url):
+        plan = rows_of(tmp_path / "record.db", f"EXPLAIN QUERY PLAN {statement}", (0, 0))
+
+    steps = [row[-1] for row in plan]
+    assert any("INDEX ix_session_updated" in step for step in steps)
+    assert [step for step in steps if step.startswith("SCAN")] == []
 
 
 async def test_fork_does_not_count_what_its_origin_has_used(store: Store) -> None:

@@ -125,7 +125,7 @@ def _write_session(db: Connection, this: Import, session_id: str) -> int:
         "last_message_seq": len(arrival.messages),
         "usage": line.usage,
         "created_at": line.created_at,
-        "updated_at": line.updated_at,
+        "updated_at": max([line.updated_at, *(run.started_at for run in arrival.runs)]),
     }
     pk: int = db.execute(_NEW, row).scalar_one()
     return pk
