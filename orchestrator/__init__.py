@@ -10,6 +10,8 @@ async with Orchestrator.open(root="~/project") as yard:
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from orchestrator.garbage import left_alone
+
 if TYPE_CHECKING:
     from orchestrator.agents import check_spec
     from orchestrator.bootstrap import Orchestrator
@@ -107,4 +109,6 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    with left_alone():
+        module = import_module(_HOMES[name])
+    return getattr(module, name)

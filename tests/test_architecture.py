@@ -27,7 +27,7 @@ LAYERS = {
         ("__main__",),
     ),
     "orchestrator": (
-        ("errors", "ids", "record_url", "settings", "roots", "offline", "spec_source"),
+        ("errors", "ids", "garbage", "record_url", "settings", "roots", "offline", "spec_source"),
         ("lifecycle", "models", "owners"),
         ("responses", "totals", "schemas", "install"),
         ("events", "specs", "session", "state", "trust", "definition"),

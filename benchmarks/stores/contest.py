@@ -5,6 +5,7 @@ Standard library alone: this runs in the peers' environments too.
 """
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -113,6 +114,9 @@ def serve(store: TurnStore[Conversation, Said]) -> None:
 
 
 async def _serve(contest: Contest[Any, Any], answer: Callable[[dict[str, Any]], None]) -> None:
+    # As services do: Python does not look through what is imported for garbage again and again.
+    gc.collect()
+    gc.freeze()
     while line := await asyncio.to_thread(sys.stdin.readline):
         asked = json.loads(line)
         try:

@@ -38,7 +38,8 @@ class Loading:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        for owner, name in ((Pasts, "window"), (store, "repair_messages")):
+        ways = ((Pasts, "window"), (store, "without_superseded"), (store, "repair_messages"))
+        for owner, name in ways:
             setattr(owner, name, self._timed(getattr(owner, name)))
 
     def _timed(self, work: Callable[P, T]) -> Callable[P, T]:

@@ -6,11 +6,10 @@ result in the ledger of calls, where they were written before there was a messag
 """
 
 import base64
-import gc
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple  # Any: what JSON holds
 
@@ -25,6 +24,7 @@ from pydantic_ai.messages import (
 )
 
 from orchestrator.errors import HistoryUnreadableError
+from orchestrator.garbage import left_alone
 from orchestrator.ids import run_of
 from orchestrator.store.tables import plain
 
@@ -225,7 +225,7 @@ def read_messages(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[M
         HistoryUnreadableError: If one of them is none; it names session and message.
     """
     try:
-        with _all_kept():
+        with left_alone():
             texts = [_text(row, elsewhere) for row in rows]
             messages = ModelMessagesTypeAdapter.validate_json("[" + ",".join(texts) + "]")
             for row, message in zip(rows, messages, strict=True):
@@ -233,22 +233,6 @@ def read_messages(rows: Sequence[StoredMessage], elsewhere: Elsewhere) -> list[M
     except _UNREADABLE:
         return _one_by_one(rows, elsewhere)
     return messages
-
-
-@contextmanager
-def _all_kept() -> Iterator[None]:
-    """Let no garbage be looked for among objects that all stay.
-
-    A long history is tens of thousands of them, and Python would look through all that the process
-    has, several times over, for longer than it takes to make them.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def is_settled(message: ModelMessage) -> bool:
