@@ -1,5 +1,6 @@
 """What every test shares: one event loop backend, a record of its own, no way to a paid model."""
 
+import gc
 import sys
 from collections.abc import Iterator
 from itertools import count
@@ -16,6 +17,11 @@ from tests.postgres import FAST, Server, running, wheel
 from tests.wire.loopback_only import loopback_only
 
 models.ALLOW_MODEL_REQUESTS = False
+
+
+def pytest_collection_finish() -> None:
+    """Look for no garbage among what is imported by now: that takes longer than many a test."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
