@@ -192,7 +192,7 @@ class Reading:
             return find_messages(db, session.id, session.pk, upto=session.last_message_seq)
 
         found = await self.look(session_id, find)
-        # Of a long history that takes half a second: the runs of this process go on meanwhile.
+        # Of a long history that takes tenths of a second: the runs of this process go on meanwhile.
         return await anyio.to_thread.run_sync(read_messages, *found)
 
     async def inherited(self, session_id: str) -> Inherited | None:
