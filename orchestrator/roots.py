@@ -1,6 +1,7 @@
 """The root: the directory that agents work in."""
 
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def resolve_root(root: str | Path) -> Path:
 def own_places(
     root: Path, settings: Settings, *, specs: Path | None, database: Path | None
 ) -> list[Path]:
-    """Return what of ours lies under the root: no agent changes record or specs.
+    """Return what of ours lies under the root: no agent changes record, specs or this program.
 
     Args:
         root: The root, resolved.
@@ -42,6 +43,10 @@ def own_places(
         database: The file of the record, if it is one.
     """
     ours = [settings.data_dir, settings.config_dir, settings.state_dir]
+    if sys.prefix != sys.base_prefix:
+        # The environment that Workyard is installed in, as in a project's `.venv`: who writes there
+        # writes what holds an agent in.
+        ours.append(Path(sys.prefix))
     if specs is not None:
         ours.append(specs)
     if database is not None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any  # what JSON holds
 
@@ -190,6 +191,34 @@ async def test_agent_cannot_get_at_its_own_definition(project: Path) -> None:
 
         assert outcomes == ["failed"] * 4
         assert await yard.definitions.get("scribe") == made
+
+
+async def test_agent_cannot_get_at_the_program_that_holds_it_in(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many a project has it in an environment below the root."""
+    fence = project / "env" / "lib" / "mcp_server" / "fence.py"
+    fence.parent.mkdir(parents=True)
+    fence.write_text("SAFE = True\n")
+    monkeypatch.setattr(sys, "prefix", str(project / "env"))
+    all_of_it = {
+        "WorkspaceTools": {"tools": ["write_file", "move_path"], "read": ["**"], "write": ["**"]}
+    }
+    async with Orchestrator.open(project, connect=InProcessConnection) as yard:
+        await yard.definitions.create(values("scribe", all_of_it))
+        calls = [
+            ("write_file", '{"path": "env/lib/mcp_server/fence.py", "content": ""}'),
+            ("write_file", '{"path": "env/lib/new.pth", "content": "import os"}'),
+            ("move_path", '{"source": "env", "destination": "old"}'),
+        ]
+        run = await yard.run("scribe", "go", model=playing(calls, "Done."))
+        events = await record_of(yard, run.session_id)
+
+    returned = [e.event for e in events if isinstance(e.event, ToolReturned)]
+    assert [(event.outcome, "denied" in str(event.content)) for event in returned] == [
+        ("failed", True)
+    ] * 3
+    assert fence.read_text() == "SAFE = True\n"
 
 
 async def test_instructions_on_record_are_those_of_the_version(yard: Orchestrator) -> None:
