@@ -22,7 +22,7 @@ from pydantic_ai.messages import (
     ToolReturnPart,
     UserPromptPart,
 )
-from sqlalchemy import update
+from sqlalchemy import Executable, delete, update
 
 from orchestrator.errors import (
     HistoryUnreadableError,
@@ -43,7 +43,7 @@ from orchestrator.lifecycle import RunStatus
 from orchestrator.store.claimed import Additions, Compacted
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import Store
-from orchestrator.store.tables import MESSAGE, SESSION
+from orchestrator.store.tables import EVENT, MESSAGE, SESSION
 from orchestrator.store.transfer import reading
 from orchestrator.totals import By
 from tests.orchestrator.turns import begin, by_hand, count, turn, turn_with_calls
@@ -533,3 +533,22 @@ async def test_what_is_damaged_or_not_there_cannot_be_exported(store: Store) -> 
             await exported(store.sessions, session_id, form)
         with pytest.raises(NotFoundError):
             await exported(store.sessions.of("bob"), session_id, form)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        update(SESSION).values(last_event_seq=2**31 - 1),
+        delete(EVENT).where(EVENT.c.seq == 3),
+        delete(EVENT).where(EVENT.c.seq == 1),
+    ],
+    ids=["a number without end", "a gap", "no first one"],
+)
+async def test_export_of_events_that_are_not_all_there_ends_with_an_error(
+    store: Store, damage: Executable
+) -> None:
+    session_id = await turn(store)
+    await by_hand(store, damage)
+
+    with pytest.raises(HistoryUnreadableError, match="Event"):
+        await exported(store.sessions, session_id)

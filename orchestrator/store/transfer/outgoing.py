@@ -129,13 +129,18 @@ async def events_of(look: Look, head: Head) -> AsyncIterator[RecordedEvent]:
     """Yield a session's own events, in their order.
 
     Raises:
-        HistoryUnreadableError: If one of them cannot be read.
+        HistoryUnreadableError: If one of them cannot be read, or is missing.
     """
-    last = head.session.last_event_seq
-    for after in range(0, last, PAGE):
-        page = partial(load_events, after=after, limit=min(PAGE, last - after))
-        for recorded in await look(page):
+    last, told = head.session.last_event_seq, 0
+    while told < last:
+        page = await look(partial(load_events, after=told, limit=min(PAGE, last - told)))
+        upto = told + len(page)
+        # None, too: a number of the session that is damaged would lead to no end.
+        if not page or [one.seq for one in page] != [*range(told + 1, upto + 1)]:
+            raise HistoryUnreadableError(head.session.id, told + 1, what="Event")
+        for recorded in page:
             yield recorded
+        told = upto
 
 
 def _messages(db: Connection, session: SessionRow, *, after: int, upto: int) -> list[Told]:
