@@ -4,6 +4,7 @@ What is out of agents' reach and what is opened must be one file: there is one r
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +15,13 @@ _SQLITE = re.compile(
 )
 _NAMED_CHARS = 40
 """How much of an option is shown: its name, and not what it may be set to."""
+
+POSTGRES_OPTIONS = (
+    *("host", "port", "user", "password", "database", "passfile", "service", "servicefile"),
+    *("ssl", "direct_tls", "target_session_attrs", "krbsrvname", "gsslib"),
+    "prepared_statement_cache_size",
+)
+"""What a URL of PostgreSQL may set: of what the driver takes, that which is text in a URL."""
 
 
 def sqlite_url(file: Path) -> str:
@@ -41,8 +49,9 @@ def sqlite_file(url: str) -> Path | None:
     if found["host"]:
         raise unusable("a file has no host: a path follows three slashes, an absolute one four")
     if found["query"]:
+        names = [unquote(option.partition("=")[0]) for option in found["query"].split("&")]
         raise unusable(
-            f"a record in SQLite has no options, and this one is to have {_named(found)}"
+            f"a record in SQLite has no options, and this one is to have {_named(names)}"
         )
     # By its own name, whichever link leads there: so are the locks beside it.
     try:
@@ -59,6 +68,22 @@ def unusable(problem: object) -> InvalidInputError:
     )
 
 
-def _named(found: re.Match[str]) -> str:
-    names = (unquote(option.partition("=")[0]) for option in found["query"].split("&"))
+def check_postgres_options(names: Iterable[str], *, may_be_named: bool) -> None:
+    """Refuse options that the driver does not know, or not as text.
+
+    Args:
+        names: The options of a URL.
+        may_be_named: Whether none of them can be a part of its password.
+
+    Raises:
+        InvalidInputError: If there is one.
+    """
+    unknown = [name for name in names if name not in POSTGRES_OPTIONS]
+    if unknown:
+        which = _named(unknown) if may_be_named else "of the name of one that it has"
+        hint = " (what libpq calls sslmode is ssl)" if "sslmode" in unknown else ""
+        raise unusable(f"there is no option {which}; there are {', '.join(POSTGRES_OPTIONS)}{hint}")
+
+
+def _named(names: Iterable[str]) -> str:
     return ", ".join(repr(name[:_NAMED_CHARS]) for name in names)

@@ -21,6 +21,9 @@ MAPPED = OURS + "map:"
 TITLE_CHARS = 80
 MAX_NAME_CHARS = 200
 
+ID = "[0-9A-Za-z-]{1,36}"
+"""What the id of a session or a run looks like, here and in what is imported: a pattern."""
+
 
 def is_plain(text: str) -> bool:
     """Say whether every database takes a text as it is."""
@@ -128,6 +131,7 @@ class DamagedSession:
     """A session whose own row cannot be read. What else is on record of it is untouched."""
 
     id: str
+    """Where its own is damaged, `row:` and the key of its row: by that it can be deleted."""
     problem: str
 
 

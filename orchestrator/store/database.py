@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orchestrator.errors import InvalidInputError, StoreUnavailableError
-from orchestrator.record_url import sqlite_file, sqlite_url, unusable
+from orchestrator.record_url import check_postgres_options, sqlite_file, sqlite_url, unusable
 from orchestrator.session import is_plain
 from orchestrator.store import schema
 from orchestrator.store.liveness import Leases, Liveness, LockedFiles
@@ -92,8 +92,7 @@ def database_address(url: str) -> str:
     if parsed.get_backend_name() == "sqlite":
         return f"{parsed.drivername}:///{parsed.database}"
     place = {name: value for name, value in parsed.query.items() if name in ("host", "port")}
-    if parsed.password is not None and url.count("@") > 1:
-        # Of a password with an `@` that is not written as `%40`, the rest is taken for the host.
+    if _is_torn(url, parsed):
         return f"{parsed.drivername}://***"
     return parsed.set(query=place).render_as_string(hide_password=True)
 
@@ -117,6 +116,14 @@ def shareable_url(url: str) -> str | None:
     parsed = _parsed(url)
     is_open = parsed.password is None and _parsed(database_address(url)) == parsed
     return url if is_open else None
+
+
+def _is_torn(url: str, parsed: URL) -> bool:
+    """Say whether a part of the password may have been taken for something else.
+
+    Of one with an `@` that is not written as `%40`, the rest is taken for host, name and options.
+    """
+    return parsed.password is not None and url.count("@") > 1
 
 
 def _parsed(url: str) -> URL:
@@ -148,6 +155,7 @@ async def _connected(url: str) -> AsyncGenerator[_Connected]:
     if parsed.drivername in ("sqlite", "sqlite+aiosqlite"):
         opened = _sqlite(url)
     elif parsed.drivername in ("postgresql", "postgresql+asyncpg"):
+        check_postgres_options(parsed.query, may_be_named=not _is_torn(url, parsed))
         opened = _postgres(parsed.set(drivername="postgresql+asyncpg"))
     else:
         raise unusable(f"{parsed.drivername} is not supported")
@@ -183,10 +191,8 @@ async def _sqlite(url: str) -> AsyncGenerator[_Connected]:
 async def _postgres(url: URL) -> AsyncGenerator[_Connected]:
     try:
         opened = PostgresDatabase(url)
-    except (ArgumentError, InvalidRequestError) as error:
-        raise unusable(error) from None
-    except ValueError:  # its text may hold a part of the URL
-        raise unusable("one of its options cannot be what it is") from None
+    except (ArgumentError, InvalidRequestError, ValueError):  # their text may hold a part of it
+        raise unusable("its host, its port or one of its options cannot be what it is") from None
     except ImportError:
         raise InvalidInputError(
             "PostgreSQL needs its driver; install it with `pip install 'workyard[postgres]'`."
@@ -206,4 +212,4 @@ def _reported() -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise StoreUnavailableError(f"The record cannot be opened: {cause}.") from error
     except (TypeError, OverflowError):  # of the driver; its text may hold a part of the URL
-        raise unusable("its port or one of its options is not one of the driver's") from None
+        raise unusable("its port or one of its options cannot be what it is") from None

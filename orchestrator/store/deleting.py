@@ -29,8 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 
 from orchestrator.errors import NotFoundError, SessionBusyError
+from orchestrator.ids import new_id
 from orchestrator.lifecycle import TRANSITIONS, RunStatus
-from orchestrator.store.finding import askable, problem_of
+from orchestrator.store.finding import askable, nameless, problem_of
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.messages import IN_LEDGER
 from orchestrator.store.tables import (
@@ -71,10 +72,12 @@ def delete_session(session_id: str, owner: str | None, liveness: Liveness, tx: T
 
 def _locked(db: Connection, session_id: str, owner: str | None) -> Row[Any] | None:
     """Return the keys of a session and its holder; nobody else changes it in this transaction."""
+    key = nameless(db, session_id, owner)
+    this = SESSION.c.id == askable(session_id) if key is None else SESSION.c.pk == key
     query: Select[Any] = (
         select(SESSION.c.pk, RUN.c.pk.label("active_run_pk"))
         .outerjoin(RUN, RUN.c.pk == SESSION.c.active_run_pk)
-        .where(SESSION.c.id == askable(session_id), SESSION.c.deleted_at.is_(None))
+        .where(this, SESSION.c.deleted_at.is_(None))
         .with_for_update(of=SESSION)
     )
     if owner is not None:
@@ -86,6 +89,7 @@ def _emptied() -> dict[str, Any]:
     # Of a damaged row, one may be there without the other.
     origin_seq = case((SESSION.c.origin_pk.is_(None), None), else_=_OWN_SEQ)
     return {
+        "id": new_id(),  # its own may be damaged, and is free for an import
         "external_id": None,
         "title": "",
         "state": {},
@@ -116,7 +120,10 @@ def _leave_to_forks(db: Connection, pk: int) -> int | None:
     earlier = update(SESSION).where(*forks, SESSION.c.origin_seq <= row.origin_seq)
     of_origin = {"origin_pk": row.origin_pk}
     db.execute(earlier.values(of_origin if row.origin_pk else of_origin | {"origin_seq": None}))
-    shared = db.execute(select(func.max(SESSION.c.origin_seq)).where(*forks)).scalar_one()
+    try:
+        shared = db.execute(select(func.max(SESSION.c.origin_seq)).where(*forks)).scalar_one()
+    except OperationalError as error:
+        shared = problem_of(error)
     if not isinstance(shared, int | None):
         return None  # a fork is damaged that may need any of it
     _remove_messages(db, pk, after=shared or 0)

@@ -1,15 +1,20 @@
-"""Sessions found by their id, for whoever owns them: what another owns is not there."""
+"""Sessions found by their id, for whoever owns them: what another owns is not there.
 
-from collections.abc import Sequence
+SQLite keeps in a column whatever was put there. A session whose own id is none any more is named by
+the key of its row, as `row:12`, so that its owner can be rid of it.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any  # a row of several tables' columns
+from typing import Any, TypeGuard  # Any: a row of several tables' columns
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Row, Select, bindparam, select
 from sqlalchemy.exc import OperationalError
 
 from orchestrator.errors import NotFoundError, SessionDamagedError
-from orchestrator.session import DamagedSession, Session, SessionStatus
+from orchestrator.session import ID, DamagedSession, Session, SessionStatus
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import fill_outputs
 from orchestrator.store.tables import RUN, SESSION, RunRow, SessionRow
@@ -37,6 +42,14 @@ _RUNS = select(RUN).where(RUN.c.session_pk == bindparam("this")).order_by(RUN.c.
 
 _SESSION = TypeAdapter(Session)
 _BY_KEY = SESSIONS.where(SESSION.c.pk == bindparam("this"))
+_ID = select(SESSION.c.id).where(SESSION.c.pk == bindparam("this"))
+_THERE = select(SESSION.c.pk).where(
+    SESSION.c.pk == bindparam("this"), SESSION.c.deleted_at.is_(None)
+)
+_NAMED_BY_ROW = re.compile("row:([0-9]{1,18})")
+_TEXTS = ("owner", "agent", "root", "title")
+_NUMBERS = ("state_version", "window_seq", "last_event_seq", "last_message_seq")
+_NUMBERS_OR_NONE = ("origin_pk", "origin_seq", "active_run_pk")
 _UNREADABLE = (ValueError, OperationalError)
 
 
@@ -69,17 +82,41 @@ def _whole_rows(
     """Do as `rows_of` does, row by row: one that cannot be read must not hide the others."""
     whole: list[Row[Any]] = []
     damaged: list[Damaged] = []
-    for pk, session_id in db.execute(query.with_only_columns(SESSION.c.pk, SESSION.c.id)):
+    for (pk,) in db.execute(query.with_only_columns(SESSION.c.pk)):
         try:
             row: Row[Any] = db.execute(_BY_KEY, {"this": pk}).one()  # type: ignore[assignment]  # it counts ten columns
             _session(row, alive=False)
             whole.append(row)
         except _UNREADABLE as error:
-            session = DamagedSession(str(session_id), problem_of(error))
+            session = DamagedSession(_name_of(db, pk), problem_of(error))
             damaged.append(Damaged(pk, len(whole), session))
         if len(whole) == limit:
             break
     return whole, damaged
+
+
+def _name_of(db: Connection, pk: int) -> str:
+    """Return by what a session can be named whose row is damaged."""
+    try:
+        session_id = db.execute(_ID, {"this": pk}).scalar_one()
+    except OperationalError as error:
+        problem_of(error)
+        session_id = None
+    return session_id if _is_id(session_id) else f"row:{pk}"
+
+
+def _is_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and re.fullmatch(ID, value) is not None
+
+
+def nameless(db: Connection, name: str, owner: str | None) -> int | None:
+    """Return the key of a session whose own id is damaged, if a name is that of such a row."""
+    match = _NAMED_BY_ROW.fullmatch(name)
+    if match is None:
+        return None
+    query = _THERE if owner is None else _THERE.where(SESSION.c.owner == owner)
+    pk: int | None = db.execute(query, {"this": int(match[1])}).scalar_one_or_none()
+    return None if pk is None or _name_of(db, pk) != name else pk
 
 
 def problem_of(error: ValueError | OperationalError) -> str:
@@ -104,6 +141,8 @@ def sessions_of(db: Connection, rows: Sequence[Row[Any]], liveness: Liveness) ->
 
 
 def _session(row: Row[Any], *, alive: bool) -> Session:
+    if not _is_id(row.id):
+        raise ValueError("id: it is none")
     fields = {
         "id": row.id,
         "owner": row.owner,
@@ -177,8 +216,27 @@ def _found(db: Connection, query: Select[Any], session_id: str, owner: str | Non
         found = db.execute(query, {"this": askable(session_id)}).one_or_none()
     except _UNREADABLE as error:
         raise SessionDamagedError(session_id, problem_of(error)) from error
+    if found is None and nameless(db, session_id, owner) is not None:
+        raise SessionDamagedError(session_id, "its id is none")
     if found is None or owner not in (None, found.owner):
         raise NotFoundError("session", session_id)
-    if not all(isinstance(text, str) for text in (found.agent, found.root, found.title)):
-        raise SessionDamagedError(session_id, "a text in it is none")
+    _check(session_id, found)
     return found
+
+
+def _check(session_id: str, row: Row[Any]) -> None:
+    texts = [*(getattr(row, name) for name in _TEXTS), row.external_id or ""]
+    if not all(isinstance(text, str) for text in texts):
+        raise SessionDamagedError(session_id, "a text in it is none")
+    check_numbers(session_id, (getattr(row, name) for name in _NUMBERS))
+    check_numbers(session_id, (getattr(row, name) or 0 for name in _NUMBERS_OR_NONE))
+
+
+def check_numbers(session_id: str, numbers: Iterable[object]) -> None:
+    """Refuse a row whose columns of numbers hold something else.
+
+    Raises:
+        SessionDamagedError: If one does.
+    """
+    if not all(isinstance(number, int) for number in numbers):
+        raise SessionDamagedError(session_id, "a number in it is none")

@@ -17,7 +17,7 @@ from orchestrator.store.broken import interrupt
 from orchestrator.store.claimed import RunDraft
 from orchestrator.store.compaction import ModelWindow
 from orchestrator.store.facts import Said
-from orchestrator.store.finding import askable
+from orchestrator.store.finding import askable, check_numbers
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.pasts import Pasts
 from orchestrator.store.prepared import Prepared
@@ -219,7 +219,10 @@ def _locked(db: Connection, session_id: str) -> FreeSession:
     found = _FOR_CLAIM.rows(db, this)
     if not found:
         raise NotFoundError("session", session_id)
-    return FreeSession(*found[0])
+    session = FreeSession(*found[0])
+    counted = (session.last_event_seq, session.last_message_seq, session.window_seq)
+    check_numbers(session_id, (*counted, session.active_run_pk or 0))
+    return session
 
 
 _UNUSED = {

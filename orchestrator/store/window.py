@@ -37,6 +37,8 @@ def path_to(db: Connection, session_pk: int, upto: int) -> list[Stretch]:
         (session_id, origin_pk, origin_seq), *_ = _ORIGIN.rows(db, {"session": at})
         if any(stretch.session_pk == at for stretch in path):
             raise ValueError(f"session {session_id!r} is its own origin")
+        if not isinstance(origin_seq, int | None):
+            raise ValueError(f"session {session_id!r} names no message of its origin")
         path.append(Stretch(session_id, at, after=origin_seq or 0, upto=upto))
         at, upto = origin_pk, min(upto, origin_seq or 0)
     return path[::-1]

@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any  # rows of all tables
@@ -19,13 +19,21 @@ from pydantic_ai.messages import (
     ToolReturnPart,
     UserPromptPart,
 )
+from sqlalchemy import update
 
-from orchestrator.errors import NotFoundError, OrchestratorError, SessionDamagedError
+from orchestrator.errors import (
+    NotFoundError,
+    OrchestratorError,
+    SessionDamagedError,
+    StoreUnavailableError,
+)
 from orchestrator.events import RunEnded, ToolCalled, ToolReturned, Usage
 from orchestrator.lifecycle import RunStatus
 from orchestrator.session import Page
 from orchestrator.store.claimed import Additions, RunDraft
 from orchestrator.store.store import Store, open_store
+from orchestrator.store.tables import SESSION
+from tests.orchestrator.turns import by_hand
 
 RESULT = ToolReturnPart("t", "found", "c1")
 MESSAGES: list[ModelMessage] = [
@@ -245,7 +253,7 @@ async def test_whatever_of_a_session_is_damaged_it_can_be_deleted(
         )
 
 
-@pytest.mark.parametrize("seq", ["'x'", "x'ff'"])
+@pytest.mark.parametrize("seq", ["'x'", "x'ff'", "CAST(x'ff' AS TEXT)"])
 async def test_fork_that_is_damaged_keeps_what_it_may_share(record: Record, seq: str) -> None:
     record.damage(f"{S} origin_seq = {seq} WHERE id = '{record.fork_id}'")
 
@@ -310,6 +318,82 @@ async def test_damaged_session_hides_no_other_and_is_named(
         await store.sessions.get(record.session_id)
     assert "\n" not in str(caught.value)
     assert "\x1b" not in everything.damaged[0].problem
+
+
+NO_IDS = ["CAST(x'61ff' AS TEXT)", "x'61'", "x'ff'", "'é'", "''", "CAST(x'1b5b324a' AS TEXT)"]
+
+
+@pytest.mark.parametrize("no_id", NO_IDS)
+async def test_session_whose_id_is_none_is_named_by_its_row_and_can_be_deleted(
+    record: Record, store: Store, no_id: str
+) -> None:
+    record.damage(f"{S} id = {no_id} WHERE pk = 1")
+
+    page = await store.sessions.list()
+    (name,) = {session.id for session in page.damaged} - {record.fork_id}
+    assert name == "row:1"
+    assert record.whole_id in [session.id for session in page.sessions]
+    for ask in (store.sessions.get(name), store.sessions.messages(name), all_events(store, name)):
+        with pytest.raises(SessionDamagedError, match="'workyard sessions delete row:1'"):
+            await ask
+    with pytest.raises(NotFoundError):
+        await store.sessions.of("bob").delete(name)
+    await store.sessions.delete(name)
+
+    # What the fork shares is there, and nothing of the damage.
+    assert len(await store.sessions.messages(record.fork_id)) == 4
+    page = await store.sessions.list()
+    assert [session.id for session in page.sessions] == [record.whole_id, record.fork_id]
+    assert not page.damaged
+
+
+async def test_session_that_has_an_id_has_no_other_name(record: Record, store: Store) -> None:
+    for name in ("row:1", "row:01", "row:99", "row:", "row:-1", "row:" + "9" * 30, "ROW:1"):
+        for ask in (store.sessions.get(name), store.sessions.delete(name)):
+            with pytest.raises(NotFoundError):
+                await ask
+
+
+async def test_session_in_postgres_whose_id_is_none_can_be_deleted(
+    postgres_record_url: str,
+) -> None:
+    async with open_store(postgres_record_url) as store:
+        for no_id in ("", "é"):
+            session_id = await turn(store)
+            await by_hand(store, update(SESSION).where(SESSION.c.id == session_id).values(id=no_id))
+            (damaged,) = (await store.sessions.list()).damaged
+
+            assert damaged.id.startswith("row:")
+            await store.sessions.delete(damaged.id)
+            assert not (await store.sessions.list()).damaged
+
+
+NO_NUMBERS = ("x'61'", "'x'", "CAST(x'ff' AS TEXT)")
+NUMBERS = ("origin_seq", "window_seq", "active_run_pk", "last_event_seq", "last_message_seq")
+
+
+@pytest.mark.parametrize("column", [*NUMBERS, "state_version"])
+@pytest.mark.parametrize("value", NO_NUMBERS)
+async def test_what_is_no_number_is_an_error_of_the_record_and_none_of_the_program(
+    record: Record, store: Store, column: str, value: str
+) -> None:
+    record.damage(f"{S} {column} = {value} WHERE id = '{record.fork_id}'")
+
+    for ask in ACTIONS.values():
+        with suppress(StoreUnavailableError):
+            await ask(store, record.fork_id)
+    with pytest.raises(StoreUnavailableError):
+        await store.sessions.get(record.fork_id)
+    assert await turn(store, record.whole_id)
+
+
+async def test_text_that_is_none_is_an_error_of_the_export_too(
+    record: Record, store: Store
+) -> None:
+    record.damage(f"{S} external_id = x'61' WHERE pk = 1")
+
+    with pytest.raises(SessionDamagedError):
+        _ = [piece async for piece in store.sessions.export(record.session_id)]
 
 
 async def test_no_older_session_goes_on_in_place_of_a_damaged_one(

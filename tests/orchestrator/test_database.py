@@ -67,6 +67,10 @@ HOSTILE = [
     "postgresql://u:hidden@127.0.0.1:1/d?sslmode=hidden",
     "postgresql://u:hidden@127.0.0.1:1/d?prepared_statement_cache_size=hidden",
     "postgresql://u:hidden@127.0.0.1:1/d?timeout=hidden",
+    "postgresql://u:hidden@127.0.0.1:1/d?command_timeout=hidden",
+    "postgresql://u:hidden@127.0.0.1:1/d?loop=hidden",
+    "postgresql://u@127.0.0.1:1/d?port=hidden",
+    "postgresql://u:p@ss?hidden=word@127.0.0.1:1/d",
     "postgresql://u:hidden@127.0.0.1:99999/d",
     "postgresql://u:hidden@h1:1,h2/d",
     "sqlite:///~nobody-of-this-name/hidden.db",
@@ -110,6 +114,29 @@ async def test_option_that_is_not_followed_is_refused_by_name(url: str, options:
             await _opened(opened, f"{url}?{options}")
         assert OPTIONS[options] in str(caught.value)
         assert "hidden" not in str(caught.value)
+
+
+POSTGRES_OPTIONS = {
+    "foo=hidden&bar=1": "no option 'foo', 'bar'; there are host, port, ",
+    "sslmode=hidden": "no option 'sslmode'; .*what libpq calls sslmode is ssl",
+    "timeout=5&ssl=require": "no option 'timeout'; ",
+    "x" * 60 + "=1": "no option '" + "x" * 40 + "'; ",
+}
+
+
+@pytest.mark.parametrize("options", POSTGRES_OPTIONS)
+async def test_option_that_postgres_does_not_take_is_named(options: str) -> None:
+    for opened in (open_store, upgrade_database, database_revisions):
+        with pytest.raises(InvalidInputError, match=POSTGRES_OPTIONS[options]) as caught:
+            await _opened(opened, f"postgresql://u:secret@127.0.0.1:1/d?{options}")
+        assert "hidden" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
+async def test_options_that_postgres_takes_are_followed(postgres_record_url: str) -> None:
+    url = f"{postgres_record_url}&ssl=prefer&prepared_statement_cache_size=0"
+    async with open_store(url) as store:
+        assert await turn(store)
 
 
 async def _opened(opening: Callable[[str], Any], url: str) -> None:

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from orchestrator.lifecycle import RunStatus
-from orchestrator.session import MAX_NAME_CHARS, is_plain
+from orchestrator.session import ID, MAX_NAME_CHARS, is_plain
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def _absolute(root: str) -> str:
 _TITLE_CHARS = 6 * MAX_NAME_CHARS
 """Each character may have become an escape, as `plain` makes one."""
 
-Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,36}$")]
+Id = Annotated[str, Field(pattern=f"^{ID}$")]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")]
 _Plain = Annotated[str, AfterValidator(_plain)]
 _Name = Annotated[_Plain, Field(min_length=1, max_length=200)]
