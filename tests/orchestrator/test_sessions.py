@@ -1,6 +1,8 @@
 """Sessions as their users handle them: made, listed, searched, renamed, each owner's apart."""
 
 import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any  # parameters of any statement
@@ -16,6 +18,7 @@ from orchestrator.errors import (
 )
 from orchestrator.session import Filters, SessionStatus
 from orchestrator.store import listing
+from orchestrator.store.approvals import Answer
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import Store, open_store
 from orchestrator.store.tables import RUN, SESSION
@@ -303,28 +306,64 @@ async def test_external_id_asked_for_by_many_at_once_names_one_session(url: str)
         assert list(found) == await listed(one.sessions)
 
 
+Ask = Callable[[Sessions, str, str], Awaitable[object]]
+NAMING: dict[str, Ask] = {
+    "get": lambda bobs, session, _: bobs.get(session),
+    "runs": lambda bobs, session, _: bobs.runs(session),
+    "messages": lambda bobs, session, _: bobs.messages(session),
+    "events": lambda bobs, session, _: bobs.events(session),
+    "all_events": lambda bobs, session, _: anext(bobs.all_events(session)),
+    "follow_session": lambda bobs, session, _: anext(bobs.follow_session(session)),
+    "follow": lambda bobs, session, run: anext(bobs.follow(session, run_id=run)),
+    "state": lambda bobs, session, _: bobs.state(session),
+    "rename": lambda bobs, session, _: bobs.rename(session, "mine"),
+    "update_state": lambda bobs, session, _: bobs.update_state(session, {"a": 1}),
+    "delete": lambda bobs, session, _: bobs.delete(session),
+    "fork": lambda bobs, session, _: bobs.fork(session),
+    "export": lambda bobs, session, _: anext(bobs.export(session)),
+    "look": lambda bobs, session, _: bobs.look(session, lambda db, row: row.title),
+    "inherited": lambda bobs, session, _: bobs.inherited(session),
+    "given_before": lambda bobs, session, _: bobs.given_before(session, 1),
+    "holder": lambda bobs, session, _: bobs.holder(session),
+    "until_free": lambda bobs, session, _: bobs.until_free(session),
+    "cancel": lambda bobs, session, _: bobs.cancel(session),
+    "cancel_run": lambda bobs, _, run: bobs.cancel_run(run),
+    "run": lambda bobs, _, run: bobs.run(run),
+    "recorded_run": lambda bobs, _, run: bobs.recorded_run(run),
+    "answer": lambda bobs, _, run: bobs.answer(run, Answer(is_approved=True, by="bob")),
+}
+"""Whatever takes the id of a session or a run."""
+
+LISTING = {"list", "latest", "latest_of", "questions", "usage"}
+NAMING_NONE = {"of", "create", "get_or_create", "import_lines", "import_messages"}
+BY_KEY = {"owner_of", "spent_since", "spent_by_delegates"}
+"""These are for budgets, and take what no caller has: an owner whose they are, or a row's key."""
+
+
+def test_whatever_takes_an_id_is_asked_for_what_another_owns() -> None:
+    known = {*NAMING, *LISTING, *NAMING_NONE, *BY_KEY}
+
+    assert known == {name for name in dir(Sessions) if not name.startswith("_")}
+
+
 async def test_what_another_owner_has_is_not_there(store: Store) -> None:
     """Not found, and not forbidden: who asks must not learn that it exists."""
     session_id = await turn(store, owner="alice")
     run_id = (await store.sessions.runs(session_id))[0].id
     bob = store.sessions.of("bob")
 
-    for ask in (
-        bob.get(session_id),
-        bob.runs(session_id),
-        bob.messages(session_id),
-        bob.events(session_id),
-        bob.state(session_id),
-        bob.rename(session_id, "mine"),
-        bob.update_state(session_id, {"a": 1}),
-        bob.delete(session_id),
-        anext(bob.follow_session(session_id)),
-        anext(bob.follow(session_id, run_id=run_id)),
-        begin(store, session_id=session_id, owner="bob"),
-    ):
-        with pytest.raises(NotFoundError, match=f"There is no session '{session_id}'"):
-            await ask
+    told: dict[str, str] = {}
+    for name, ask in NAMING.items():
+        with suppress(NotFoundError):
+            told[name] = repr(await ask(bob, session_id, run_id))
+    assert told == {}
+    with pytest.raises(NotFoundError):
+        await begin(store, session_id=session_id, owner="bob")
+    with pytest.raises(NotFoundError):
+        await bob.latest_of(agent="guide", root="/r")
     assert await listed(bob) == []
+    assert await bob.latest() == []
+    assert (*await bob.usage(), *await bob.usage(session=session_id, owner="alice")) == ()
     assert await listed(store.sessions.of("alice")) == [session_id]
     assert (await store.sessions.of("alice").get(session_id)).title == "hello"
 

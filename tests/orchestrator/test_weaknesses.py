@@ -1,146 +1,76 @@
-"""What other stores of sessions do wrong, and that this one does not.
+"""What other programs do wrong with sessions, and that this one does not.
 
-Each fault was seen in one of the well-known ones. `SHOWN_ELSEWHERE` names the tests that show the
-rest; each of them is there, which a test holds too.
+`faults.py` has the faults, each with the tests that show it. Those are here that belong to no other
+file; that all of them are there is a test too.
 """
 
 import ast
+import logging
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, closing
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
+from typing import Any  # what a transaction returns, and what tracers take
 
 import anyio
 import pytest
+from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, Tracer
+from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ThinkingPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
-from sqlalchemy import PickleType, select
+from sqlalchemy import Connection, PickleType, Row, Table, insert, select
 
 import orchestrator
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.connections import InProcessConnection
-from orchestrator.errors import NotFoundError
-from orchestrator.events import AgentMessage, ThinkingDelta, ToolCalled
+from orchestrator.errors import NotFoundError, StoreUnavailableError
+from orchestrator.events import AgentMessage, RunEnded, ThinkingDelta, ToolCalled
+from orchestrator.lifecycle import RunStatus
+from orchestrator.recorder import Recorder
 from orchestrator.settings import Settings
 from orchestrator.store import additions, ending, runs
 from orchestrator.store.claimed import Additions
 from orchestrator.store.store import Store, open_store
-from orchestrator.store.tables import TOOL_CALL, Table
+from orchestrator.store.tables import EVENT, MESSAGE, TOOL_CALL
+from orchestrator.store.tables import Table as Tables
 from orchestrator.store.writer import Transaction
 from orchestrator.totals import By
 from orchestrator.words import told
+from tests.orchestrator.faults import FAULTS
 from tests.orchestrator.played import READ, playing, record_of
-from tests.orchestrator.turns import begin, turn, turn_with_calls
+from tests.orchestrator.turns import begin, by_hand, turn, turn_with_calls
 
-SHOWN_ELSEWHERE = {
-    "a second turn at once is noticed after it was paid for, or takes the first one's place": (
-        "test_at_once.test_second_turn_at_once_asks_no_model",
-        "test_store.test_only_one_of_many_claims_at_once_gets_the_session",
-        "test_busy.test_turn_waits_in_line_until_the_session_is_free",
-    ),
-    "two writers give out one number twice, or meet a locked database and lose a turn": (
-        "test_at_once.test_200_sessions_at_once_have_each_event_once_and_in_order",
-        "test_at_once.test_four_processes_write_one_record_and_no_event_is_lost_or_twice",
-        "test_hard_times.test_run_goes_on_after_another_program_has_locked_the_database",
-    ),
-    "a history that cannot be read becomes none, or loses what cannot be decoded": (
-        "test_damage.test_damage_is_an_error_of_what_needs_the_row_and_of_nothing_else",
-        "test_forks.test_history_that_cannot_be_read_offers_the_fork_before_the_damage",
-    ),
-    "what cannot be turned into JSON is left out without a word: bytes, half a letter": (
-        "test_contents.test_whatever_tools_return_a_run_is_on_record_as_it_was",
-        "test_generated.test_what_is_written_is_what_is_read",
-    ),
-    "each piece of a streamed answer is a transaction, or is not stored at all": (
-        "test_recorder.test_tokens_are_not_written_one_by_one",
-        "test_runner.test_streamed_text_is_on_record_while_the_model_goes_on",
-    ),
-    "a streamed answer is stored as all its beginnings, one after the other": (
-        "test_at_once.test_200_sessions_at_once_have_each_event_once_and_in_order",
-    ),
-    "the question is stored after the answer, so that a crash loses it": (
-        "test_store.test_prompt_and_run_are_on_record_with_the_claim",
-        "test_recorder.test_request_and_call_are_on_record_before_model_and_tool_begin",
-    ),
-    "a run ends with whoever reads it, or waits for them": (
-        "test_endings.test_run_outlives_its_reader",
-        "test_following.test_reader_who_stops_in_the_middle_holds_nothing_up",
-    ),
-    "a failure is a success with other words in it": (
-        "test_endings.test_fault_of_our_own_is_logged_and_told_without_details",
-        "test_endings.test_budget_that_is_used_up_is_a_limit_error_and_on_record",
-    ),
-    "anybody reads and goes on with anybody's session by its id": (
-        "test_sessions.test_what_another_owner_has_is_not_there",
-    ),
-    "instructions are most of what is stored": ("test_store.test_instructions_are_stored_once",),
-    "an unknown price is nothing, and sums drift": (
-        "test_usage.test_sums_are_exact_and_of_each_kind",
-        "test_usage.test_runs_of_unknown_price_are_counted_beside_the_sum",
-        "test_runner.test_unknown_price_is_unknown_also_after_a_known_one",
-    ),
-    "limits begin anew with each turn, as the session's usage is not kept": (
-        "test_store.test_next_turn_gets_the_messages_of_the_ones_before",
-        "test_runner.test_usage_is_that_of_the_run_and_adds_up_in_the_session",
-    ),
-    "a call without its result makes the session unusable": (
-        "test_store.test_call_that_a_broken_run_left_open_is_closed_for_the_next_turn",
-        "test_killed_runs.test_run_killed_at_any_moment_goes_on_and_does_everything_once",
-    ),
-    "tables are made anew at each start, and an update leaves sessions behind": (
-        "test_migrations.test_sessions_of_the_first_schema_go_on",
-        "test_migrations.test_one_of_many_processes_upgrades_and_the_others_wait",
-    ),
-    "a long list is read as a whole": (
-        "test_sessions.test_no_query_of_the_list_reads_or_sorts_a_whole_table",
-    ),
-    "a long session is read as a whole although it was summarized": (
-        "test_compaction.test_long_session_goes_on_in_a_small_window",
-    ),
-    "a run whose process died holds its session for ever, or for as long as a clock says": (
-        "test_liveness.test_clock_that_is_set_takes_no_run_for_dead_and_keeps_none_alive",
-        "test_liveness.test_killed_process_loses_its_run_at_once",
-    ),
-    "one damaged row takes the others with it, and cannot be got rid of": (
-        "test_damage.test_damaged_session_hides_no_other_and_is_named",
-        "test_damage.test_whatever_of_a_session_is_damaged_it_can_be_deleted",
-        "test_usage.test_damaged_run_is_named_and_all_others_are_counted",
-    ),
-    "a time loses its zone or its microseconds on the way": (
-        "test_usage.test_day_is_that_of_utc_to_the_microsecond",
-        "test_usage.test_time_without_a_zone_is_refused",
-        "test_transfer.test_export_that_is_imported_and_exported_again_is_the_same",
-    ),
-    "runs have no limit that holds": (
-        "test_endings.test_budget_that_is_used_up_is_a_limit_error_and_on_record",
-    ),
-    "logs and errors tell what was to be written": (
-        "test_lost_connection.test_transaction_that_is_tried_again_tells_nothing_that_it_writes",
-        "test_database.test_no_part_of_a_url_that_cannot_be_used_is_told",
-    ),
-    "a process that hangs holds what it has locked for ever": (
-        "test_lost_connection."
-        "test_process_that_hangs_in_a_transaction_loses_its_locks_and_does_it_again",
-    ),
-    "what is on record steers the terminal of whoever looks at it": (
-        "test_terminal.test_no_command_lets_a_record_steer_the_terminal",
-    ),
-    "a database that is restarted ends all runs, and a repeated write is there twice": (
-        "test_lost_connection.test_run_goes_on_when_postgres_is_restarted_under_it",
-        "test_lost_connection.test_commit_whose_answer_is_lost_is_found_and_not_done_twice",
-    ),
-}
-NAMED = sorted({name for names in SHOWN_ELSEWHERE.values() for name in names})
+HERE = Path(__file__)
+NAMED = sorted({name for names in FAULTS.values() for name in names})
+
+
+def functions_of(file: Path) -> dict[str, ast.AsyncFunctionDef | ast.FunctionDef]:
+    functions = [
+        node
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)
+    ]
+    return {each.name: each for each in functions if each.name.startswith("test_")}
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_tests_that_are_named_here_are_there(name: str) -> None:
-    module, test = name.split(".")
-    tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text())
+def test_tests_that_are_named_for_faults_are_there_and_run_with_all_others(name: str) -> None:
+    module, _, test = name.rpartition(".")
 
-    functions = [n for n in tree.body if isinstance(n, ast.AsyncFunctionDef | ast.FunctionDef)]
-    assert test in [function.name for function in functions]
+    decorators = functions_of(HERE.parent / f"{module}.py")[test].decorator_list
+
+    assert not {"pytest.mark.long", "long"} & {ast.unparse(each) for each in decorators}
+
+
+def test_every_test_here_is_named_for_a_fault() -> None:
+    here = {name for name in functions_of(HERE) if f"test_weaknesses.{name}" not in NAMED}
+
+    assert here == {
+        "test_tests_that_are_named_for_faults_are_there_and_run_with_all_others",
+        "test_every_test_here_is_named_for_a_fault",
+    }
 
 
 APPEND_ONLY = "".join(
@@ -200,6 +130,59 @@ async def test_turn_of_a_long_session_writes_no_more_rows_than_one_of_a_short(
     assert written[0] < 60
 
 
+def last_row(table: Table, db: Connection) -> Row[Any]:
+    return db.execute(select(table).order_by(table.c.seq.desc()).limit(1)).one()
+
+
+async def test_database_itself_refuses_a_number_that_is_there(store: Store) -> None:
+    """Others have no key on it, and two writers who read the same highest number both add one."""
+    session_id = await turn(store)
+
+    for table in (EVENT, MESSAGE):
+        row = await store.sessions._access.read(partial(last_row, table))
+        with pytest.raises(StoreUnavailableError, match=r"(?i)unique"):
+            await by_hand(store, insert(table).values(**row._mapping))
+
+    assert len(await store.sessions.messages(session_id)) == 2
+
+
+async def test_streamed_answer_takes_few_transactions(store: Store) -> None:
+    """Others commit each piece of it: a hundred times a turn, and all other writers wait."""
+    run = await begin(store)
+    transact, commits = store._access._writer._transact, []
+
+    async def counting(work: Callable[[Connection], Any]) -> Any:
+        commits.append(work)
+        return await transact(work)
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        for _ in range(5000):
+            yield "word "
+
+    store._access._writer._transact = counting
+    recorder = Recorder(store, run)
+    result = await Agent(FunctionModel(stream_function=stream)).run(
+        "hello", capabilities=[recorder]
+    )
+    await recorder.end(RunEnded(status=RunStatus.SUCCEEDED, output=result.output))
+
+    assert 2 <= len(commits) < 50
+
+
+async def test_whoever_waits_and_whoever_reads_along_get_the_same_record(
+    yard: Orchestrator,
+) -> None:
+    """Others put the question on record at another time, and in another order, for each of them."""
+    model = playing([READ], "It is a till.")
+    waited = await record_of(yard, (await yard.run("repo_guide", "go", model=model)).session_id)
+
+    read = [each async for each in yard.stream("repo_guide", "go", model=model)]
+
+    kinds = [[each.event.type for each in record] for record in (waited, read)]
+    assert kinds[0] == kinds[1]
+    assert kinds[0][:2] == ["run_started", "user_message"]
+
+
 class Earlier(datetime):
     """A clock that goes backwards."""
 
@@ -233,10 +216,11 @@ async def test_order_is_that_of_numbers_and_not_of_clocks(
     assert texts == ["done", "two", "three"]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["in one process", "opened again"])
 async def test_instructions_are_those_of_today_and_the_past_keeps_its_own(
-    project: Path, tmp_path: Path
+    project: Path, tmp_path: Path, again: bool
 ) -> None:
-    """Others store them once as a message, and edited ones never reach an old session."""
+    """Others keep the agent that they built first, or store its instructions as a message."""
     specs = tmp_path / "specs"
     specs.mkdir()
     given: list[str | None] = []
@@ -246,10 +230,14 @@ async def test_instructions_are_those_of_today_and_the_past_keeps_its_own(
         yield "ok"
 
     session_id = None
-    for words in ("Be brief.", "Be kind."):
-        text = f"name: guide\ndescription: d\ninstructions: {words}\ncapabilities: []\n"
-        (specs / "guide.yaml").write_text(text)
-        async with Orchestrator.open(project, specs=specs, connect=InProcessConnection) as yard:
+    async with AsyncExitStack() as stack:
+        yard = None
+        for words in ("Be brief.", "Be kind."):
+            text = f"name: guide\ndescription: d\ninstructions: {words}\ncapabilities: []\n"
+            (specs / "guide.yaml").write_text(text)
+            if yard is None or again:
+                opened = Orchestrator.open(project, specs=specs, connect=InProcessConnection)
+                yard = await stack.enter_async_context(opened)
             model = FunctionModel(stream_function=stream)
             result = await yard.run("guide", "go", model=model, session_id=session_id)
             session_id = result.session_id
@@ -320,6 +308,43 @@ async def test_what_a_model_has_thought_is_shown_to_no_reader(store: Store) -> N
     assert thought in (await store.sessions.messages(run.session_id))[0].parts
 
 
+async def test_no_log_and_no_trace_tells_what_was_said(
+    yard: Orchestrator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others trace each request with its prompt from the start, and log what they are given."""
+    tracers, asked = NoOpTracerProvider(), []
+
+    def get_tracer(name: str, *args: Any, **options: Any) -> Tracer:
+        asked.append(name)
+        return NoOpTracer()
+
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", tracers)
+    monkeypatch.setattr(tracers, "get_tracer", get_tracer)
+    secrets = ("asked-secretly", "prices", "answered-secretly", "denied-secretly")
+    write = ("write_file", '{"path": "README.md", "content": "denied-secretly"}')
+    with caplog.at_level(logging.DEBUG):
+        model = playing([READ, write], "answered-secretly")
+        await yard.run("repo_guide", "asked-secretly", model=model)
+
+    ours = [each for each in caplog.records if each.name.startswith(("orchestrator", "mcp_server"))]
+    told = "\n".join(each.getMessage() for each in ours)
+    assert not [secret for secret in secrets if secret in told]
+    assert "pydantic-ai" not in asked
+
+
+NAIVE = {"utcnow", "utcfromtimestamp", "today"}
+
+
+def test_no_time_is_asked_for_without_its_zone() -> None:
+    """Others have asked for one that says nothing of it, and have written it beside others."""
+    for file in Path(orchestrator.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                called, without = node.func.attr, not (node.args or node.keywords)
+                assert called not in NAIVE, f"{file}:{node.lineno}"
+                assert not (called == "now" and without), f"{file}:{node.lineno}"
+
+
 def test_nothing_on_record_is_an_object_of_a_program() -> None:
     """Others store pickles: who can write a row runs code in whoever reads it."""
     words = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "jsonpickle"}
@@ -330,13 +355,13 @@ def test_nothing_on_record_is_an_object_of_a_program() -> None:
             if isinstance(node, ast.ImportFrom):
                 assert node.module not in words, file
 
-    types = {type(column.type) for table in Table.metadata.tables.values() for column in table.c}
+    types = {type(column.type) for table in Tables.metadata.tables.values() for column in table.c}
     assert PickleType not in types
 
 
 def test_no_column_has_a_name_that_the_models_need_themselves() -> None:
     """Others have called one `metadata`, which some versions refuse and some take silently."""
-    names = {column.name for table in Table.metadata.tables.values() for column in table.c}
+    names = {column.name for table in Tables.metadata.tables.values() for column in table.c}
 
     assert not names & {"metadata", "registry", "model_config", "model_fields"}
 
