@@ -2,34 +2,40 @@
 
 A schema comes from whoever writes a spec, and is applied to what a model writes. So none may take
 long: references lead to places of the schema itself and in no circle, the schema stays small when
-each is replaced by what it refers to, and patterns are matched in linear time.
+each is replaced by what it refers to, patterns are matched in linear time, and who compares a value
+with all of it stops when that has taken too many looks (`fitting.py`).
 """
 
-from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import Any  # JSON as it comes
+from collections.abc import Iterator
+from urllib.parse import unquote
 
 import jsonschema
 from pydantic import JsonValue
-from pydantic_core import SchemaError, SchemaValidator, core_schema
-from referencing import Registry
 
+from orchestrator.fitting import PatternError, first_misfit, matcher, shortened
 from orchestrator.spec_source import Place
 
-MAX_PARTS = 10_000
-"""Of a schema with all references followed; one for people has some hundred."""
+MAX_PARTS = 2000
+"""Schemas within a schema, with all references followed; one for people has some hundred."""
 
-MAX_MESSAGE_CHARS = 500
-"""What does not fit is quoted this far: it can be the whole answer."""
+MAX_CHAIN = 50
+"""References that lead on to references."""
 
-_VALUES = frozenset({"const", "enum", "default", "examples"})
-"""Below these stands what a value can be, and no schema."""
+_ONE = (
+    *("additionalProperties", "contains", "contentSchema", "else", "if", "items", "not"),
+    *("propertyNames", "then", "unevaluatedItems", "unevaluatedProperties"),
+)
+"""Keywords with a schema. In what stands below all others there is none, whatever it looks like."""
+_SEVERAL = ("allOf", "anyOf", "oneOf", "prefixItems")
+_BY_NAME = ("$defs", "definitions", "dependentSchemas", "properties")
 
 _REFUSED = {
     "$dynamicRef": "use '$ref'",
     "$recursiveRef": "use '$ref'",
     "patternProperties": "name the properties, or describe all in 'additionalProperties'",
 }
+_OF_THE_WHOLE = ("$id", "$schema")
+"""Below the top, what is beneath them would be another document, with references of its own."""
 
 
 class SchemaProblemError(Exception):
@@ -47,93 +53,73 @@ def check_schema(schema: dict[str, JsonValue]) -> None:
     Raises:
         SchemaProblemError: With its place in the schema.
     """
+    _Parts(schema).count(schema, ())
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
         place = tuple(error.absolute_path)
-        raise SchemaProblemError(f"this is not a JSON schema: {error.message}.", place) from None
-    for place, key, value in _keywords(schema, ()):
-        _check_keyword(place, key, value)
-    _Sizes(schema).of(schema, ())
+        problem = f"this is not a JSON schema: {shortened(error.message)}."
+        raise SchemaProblemError(problem, place) from None
 
 
 def misfit(schema: dict[str, JsonValue], value: JsonValue) -> tuple[Place, str] | None:
     """Return where a value does not fit a schema that was checked, and why; None if it fits."""
-    try:
-        found = next(_Validator(schema, registry=Registry()).iter_errors(value), None)
-    except (OverflowError, RecursionError):  # a number or a depth that nobody means
-        return (), "it cannot be compared with the schema"
-    if found is None:
-        return None
-    message = found.message
-    if len(message) > MAX_MESSAGE_CHARS:
-        message = f"{message[: MAX_MESSAGE_CHARS // 2]} … {message[-MAX_MESSAGE_CHARS // 2 :]}"
-    return tuple(found.absolute_path), message
+    return first_misfit({k: v for k, v in schema.items() if k not in _OF_THE_WHOLE}, value)
 
 
-def _keywords(schema: JsonValue, place: Place) -> Iterator[tuple[Place, str, JsonValue]]:
-    """Yield what stands in a schema, at any depth, with its place."""
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            yield (*place, key), key, value
-            if key not in _VALUES:
-                yield from _keywords(value, (*place, key))
-    elif isinstance(schema, list):
-        for index, value in enumerate(schema):
-            yield from _keywords(value, (*place, index))
-
-
-def _check_keyword(place: Place, key: str, value: JsonValue) -> None:
-    if len(place) > 1 and place[-2] == "properties":
-        return  # a property of this name
-    if key in _REFUSED:
-        raise SchemaProblemError(f"{key!r} is not taken here; {_REFUSED[key]}.", place)
-    if key == "$ref" and not (isinstance(value, str) and (value == "#" or value[:2] == "#/")):
-        problem = f"a reference leads to a place of this schema, as '#/$defs/NAME', not {value!r}."
-        raise SchemaProblemError(problem, place)
-    if key == "pattern" and isinstance(value, str):
-        try:
-            _matcher(value)
-        except SchemaError:
-            problem = f"the pattern {value!r} is none, or takes more than one look at a text."
-            raise SchemaProblemError(problem, place) from None
-
-
-class _Sizes:
-    """How many parts a schema has when each reference is replaced by what it refers to."""
+class _Parts:
+    """The schemas that are looked at when a value is compared with one, each checked."""
 
     def __init__(self, root: dict[str, JsonValue]) -> None:
         self._root = root
         self._known: dict[str, int] = {}
         self._under_way: list[str] = []
 
-    def of(self, schema: JsonValue, place: Place) -> int:
-        size = 1
-        if isinstance(schema, list):
-            size += sum(self.of(each, (*place, at)) for at, each in enumerate(schema))
-        elif isinstance(schema, dict):
-            for key, value in schema.items():
-                if key == "$ref" and isinstance(value, str):
-                    size += self._referred(value, (*place, key))
-                elif key not in _VALUES:
-                    size += self.of(value, (*place, key))
-        if size > MAX_PARTS:
-            problem = f"the schema has more than {MAX_PARTS} parts with its references followed."
-            raise SchemaProblemError(problem, place)
-        return size
+    def count(self, schema: JsonValue, place: Place) -> int:
+        """Return how many there are when each reference is replaced by what it refers to.
 
-    def _referred(self, pointer: str, place: Place) -> int:
+        Raises:
+            SchemaProblemError: There are too many, or one is not taken.
+        """
+        number = 1
+        for key, value in schema.items() if isinstance(schema, dict) else ():
+            here = (*place, key)
+            if key in _REFUSED:
+                raise SchemaProblemError(f"{key!r} is not taken here; {_REFUSED[key]}.", here)
+            if key in _OF_THE_WHOLE and schema is not self._root:
+                problem = f"{key!r} is not taken here: it stands at the top of a schema alone."
+                raise SchemaProblemError(problem, here)
+            if key == "$ref":
+                number += self._referred(value, here)
+            elif key == "pattern":
+                _check_pattern(value, here)
+            for below, inner in _schemas_in(key, value):
+                number += self.count(inner, (*here, *below))
+            if number > MAX_PARTS:
+                problem = f"the schema has more than {MAX_PARTS} parts with its references followed"
+                raise SchemaProblemError(f"{problem}.", here)
+        return number
+
+    def _referred(self, pointer: JsonValue, place: Place) -> int:
+        if not isinstance(pointer, str) or not (pointer == "#" or pointer.startswith("#/")):
+            problem = (
+                f"a reference leads to a place of this schema, as '#/$defs/NAME', not {pointer!r}."
+            )
+            raise SchemaProblemError(problem, place)
         if pointer in self._under_way:
             raise SchemaProblemError(f"{pointer!r} leads back to itself.", place)
+        if len(self._under_way) >= MAX_CHAIN:
+            problem = f"references lead on to references more than {MAX_CHAIN} times."
+            raise SchemaProblemError(problem, place)
         if pointer not in self._known:
             self._under_way.append(pointer)
-            self._known[pointer] = self.of(self._at(pointer, place), place)
+            self._known[pointer] = self.count(self._at(pointer, place), place)
             self._under_way.pop()
         return self._known[pointer]
 
     def _at(self, pointer: str, place: Place) -> JsonValue:
         found: JsonValue = self._root
-        for name in pointer.split("/")[1:]:
+        for name in unquote(pointer).split("/")[1:]:
             key = name.replace("~1", "/").replace("~0", "~")
             if isinstance(found, dict) and key in found:
                 found = found[key]
@@ -144,19 +130,19 @@ class _Sizes:
         return found
 
 
-@cache
-def _matcher(pattern: str) -> SchemaValidator:
-    """Return what says whether a text has a match: by an engine that cannot be made to wait."""
-    return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
+def _schemas_in(key: str, value: JsonValue) -> Iterator[tuple[Place, JsonValue]]:
+    """Yield the schemas that a keyword holds, each with its place below it."""
+    if key in _ONE:
+        yield (), value
+    elif key in _SEVERAL and isinstance(value, list):
+        yield from (((at,), each) for at, each in enumerate(value))
+    elif key in _BY_NAME and isinstance(value, dict):
+        yield from (((name,), each) for name, each in value.items())
 
 
-def _pattern(
-    _validator: Any, pattern: str, value: JsonValue, _schema: Mapping[str, JsonValue]
-) -> Iterator[jsonschema.ValidationError]:
-    if isinstance(value, str) and not _matcher(pattern).isinstance_python(value):
-        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
-
-
-_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]  # as its stubs are
-    jsonschema.Draft202012Validator, {"pattern": _pattern}
-)
+def _check_pattern(pattern: JsonValue, place: Place) -> None:
+    try:
+        matcher(str(pattern))
+    except PatternError:
+        problem = f"the pattern {shortened(repr(pattern))} is none, or takes more than one look"
+        raise SchemaProblemError(f"{problem} at a text.", place) from None

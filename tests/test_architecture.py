@@ -29,7 +29,7 @@ LAYERS = {
     "orchestrator": (
         ("errors", "ids", "garbage", "record_url", "settings", "roots", "offline", "spec_source"),
         ("lifecycle", "models", "owners"),
-        ("responses", "totals", "schemas", "install"),
+        ("responses", "totals", "fitting", "schemas", "install"),
         ("events", "specs", "session", "state", "trust", "definition"),
         ("catalogue", "store", "history", "words", "formats"),
         ("adapter",),

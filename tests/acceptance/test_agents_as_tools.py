@@ -87,21 +87,29 @@ async def ended_as(run_id: str) -> RunStatus:
 async def test_answer_that_fills_a_schema_is_json_in_the_results_meta(
     project: Path, tmp_path: Path
 ) -> None:
+    """It is asked for once more where it does not fit; where it still does not, the run fails."""
     specs = tmp_path / "specs"
     specs.mkdir()
     (specs / "judge.yaml").write_text(
         "name: judge\ndescription: d\ninstructions: x\noutput_schema:\n  type: object\n"
         "  title: Verdict\n  required: [score]\n  properties: {score: {type: integer}}\n"
     )
-    script: list[Answer] = [Call("final_result", {}), Call("final_result", {"score": 7})]
+    wrong, right = Call("final_result", {}), Call("final_result", {"score": 7})
+    script: list[Answer] = [wrong, right, wrong, wrong]
     with playing(script) as wire:
         server = served(project, *OLLAMA, "--specs", str(specs), env=keys(wire))
         async with Client(server, read_timeout_seconds=DEADLINE_S) as client:
             order = {"agent": "judge", "task": "Judge."}
             result = await client.call_tool("run_agent", order)
+            failed = await client.call_tool("run_agent", order)
 
     assert run_of(result)["output"] == {"score": 7}
     assert json.loads(text_of(result).partition("\n\n")[0]) == {"score": 7}
+    assert failed.is_error
+    assert "does not fit the output schema: 'score' is a required property" in text_of(failed)
+    async with record() as store:
+        run = await store.sessions.run(run_of(failed)["run_id"])
+    assert "'score' is a required property" in str(run.row.error_text)
 
 
 @pytest.mark.parametrize("mode", ERAS)

@@ -9,6 +9,7 @@ import pytest
 from pydantic_ai import models
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from typer.testing import Result
 
 from orchestrator.agents import check_spec
 from orchestrator.bootstrap import Orchestrator
@@ -17,10 +18,10 @@ from orchestrator.errors import ModelUnavailableError, SpecError
 from orchestrator.events import RunEnded
 from orchestrator.schemas import SchemaProblemError, check_schema, misfit
 from orchestrator.specs import load_spec
-from tests.orchestrator.by_hand import workyard
+from tests.orchestrator.by_hand import rows, workyard
 from tests.orchestrator.played import record_of
 from tests.wire.environment import environment
-from tests.wire.script import Call
+from tests.wire.script import Answer, Call
 from tests.wire.server import Wire, serving
 
 HEAD = "name: judge\ndescription: d\ninstructions: x\n"
@@ -45,25 +46,51 @@ def ring() -> dict[str, Any]:
     return {"$defs": {"first": first, "second": second}, "properties": {"a": first}}
 
 
+def chain(length: int) -> dict[str, Any]:
+    defs = {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(length)}
+    return {"$defs": {**defs, f"a{length}": {}}, "$ref": "#/$defs/a0"}
+
+
+SLOW: dict[str, Any] = {"patternProperties": {"^(a+)+$": {}}}
+"""`re` would match the name of a property with it, for longer than anybody lives."""
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+
+
 @pytest.mark.parametrize(
     ("schema", "problem"),
     [
         ({"type": "objekt"}, "this is not a JSON schema"),
         ({"properties": {"a": {"$ref": "http://127.0.0.1:1/schema"}}}, "a place of this schema"),
         ({"$ref": "file:///etc/passwd"}, "a place of this schema"),
-        ({"items": [], "$defs": {"a": {"$ref": "other.json#/a"}}}, "not a JSON schema"),
+        ({"items": [], "$defs": {"a": {"$ref": "other.json#/a"}}}, "a place of this schema"),
+        ({"items": []}, "not a JSON schema"),
         ({"properties": {"a": {"$ref": "#/nowhere"}}}, "is nowhere in this schema"),
         ({"properties": {"a": {"$ref": "#anchor"}}}, "a place of this schema"),
         ({"$ref": "#"}, "leads back to itself"),
         ({"properties": {"a": {"$ref": "#"}}}, "leads back to itself"),
         (ring(), "leads back to itself"),
-        (bomb(60), "more than 10000 parts"),
-        ({"anyOf": [{"const": n} for n in range(10_001)]}, "more than 10000 parts"),
+        (chain(5000), "more than 50 times"),
+        (bomb(60), "more than 2000 parts"),
+        ({"anyOf": [{"const": n} for n in range(2001)]}, "more than 2000 parts"),
         ({"properties": {"a": {"$dynamicRef": "#a"}}}, "use '\\$ref'"),
         ({"patternProperties": {"(a+)+$": {}}}, "'patternProperties' is not taken"),
         ({"properties": {"a": {"pattern": "(?=a)b"}}}, "more than one look"),
-        ({"properties": {"a": {"pattern": "("}}}, "not a JSON schema"),
+        ({"properties": {"a": {"pattern": "("}}}, "more than one look"),
         ({"properties": {"a": {"pattern": r"(a)\1"}}}, "more than one look"),
+        ({"properties": {"a": {"pattern": "(((a{0,99}){0,99}){0,99})"}}}, "more than one look"),
+        ({"properties": {"a": {"pattern": "(?x) a # ["}}}, "more than one look"),
+        # Each is a schema that is looked at, wherever it stands and whatever it is called.
+        ({"properties": {"default": SLOW}}, "'patternProperties' is not taken"),
+        ({"$defs": {"properties": SLOW}}, "'patternProperties' is not taken"),
+        ({"dependentSchemas": {"properties": SLOW}}, "'patternProperties' is not taken"),
+        ({"$defs": {"properties": {"pattern": "(?=a)b"}}}, "more than one look"),
+        ({"$defs": {"properties": {"$ref": "http://x/"}}}, "a place of this schema"),
+        ({"const": SLOW, "items": {"$ref": "#/const"}}, "'patternProperties' is not taken"),
+        ({"x": SLOW, "items": {"$ref": "#/x"}}, "'patternProperties' is not taken"),
+        ({"%78": {}, "x": SLOW, "items": {"$ref": "#/%78"}}, "'patternProperties' is not taken"),
+        # Below these, references and keywords would mean something else.
+        ({"$defs": {"a": {"$id": "http://x/", **bomb(30)}}}, "'\\$id' is not taken"),
+        ({"items": {"$schema": DRAFT_7, "pattern": "^(a+)+$"}}, "'\\$schema' is not taken"),
     ],
 )
 def test_schema_that_leads_out_or_on_without_end_is_refused(
@@ -76,6 +103,20 @@ def test_schema_that_leads_out_or_on_without_end_is_refused(
 def test_what_only_looks_like_a_reference_is_none() -> None:
     check_schema({"properties": {"$ref": {"type": "string"}, "pattern": {"type": "string"}}})
     check_schema({"properties": {"a": {"const": {"$ref": "http://x"}, "default": {"$ref": "y"}}}})
+    check_schema({"const": {"$id": "x"}, "enum": [{"pattern": "("}], "examples": [{"$ref": "y"}]})
+
+
+def test_id_and_dialect_at_the_top_change_nothing() -> None:
+    schema: dict[str, Any] = {
+        "$id": "http://[",
+        "$schema": DRAFT_7,
+        "$ref": "#/$defs/a%20b",
+        "$defs": {"a b": {}},
+    }
+    check_schema(schema)
+
+    assert misfit({**schema, "$defs": {"a b": {"type": "string"}}}, 1) is not None
+    assert misfit(schema, 1) is None
 
 
 def test_pattern_that_takes_for_ever_elsewhere_is_matched_at_once() -> None:
@@ -87,7 +128,73 @@ def test_pattern_that_takes_for_ever_elsewhere_is_matched_at_once() -> None:
     assert misfit(schema, {"a": "a" * 200}) is None  # type: ignore[arg-type]  # as above
 
 
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"items": {"enum": [*range(9000)]}}, [*range(2000, 4000)]),
+        ({"pattern": "(a{0,900}){0,100}b"}, "a" * 100_000),
+        ({"allOf": [{"const": ["x"] * 9000}] * 200}, ["x"] * 9000),
+        ({"items": {"anyOf": [{"type": "integer"}] * 1500}}, ["y" * 99_000]),
+        ({"items": {"allOf": [{"minLength": 1}] * 1500}}, ["x"] * 1500),
+        (
+            {"items": {"allOf": [{"required": [*map(str, range(9000))]}] * 9}},
+            [dict.fromkeys(map(str, range(9000)))] * 400,
+        ),
+    ],
+)
+def test_comparison_that_would_take_minutes_ends_and_says_so(
+    schema: dict[str, Any], value: Any
+) -> None:
+    check_schema(schema)
+
+    assert misfit(schema, value) == (
+        (),
+        "it takes more than 200,000 looks to compare it with the schema",
+    )
+
+
+def test_many_records_are_compared_within_the_bound() -> None:
+    fields = {
+        "a": {"type": "integer", "minimum": 0},
+        "b": {"type": "string", "pattern": "^x{1,9}$"},
+    }
+    record: dict[str, Any] = {"properties": fields, "required": ["a", "b"]}
+    schema: dict[str, Any] = {"items": record, "uniqueItems": True}
+    check_schema(schema)
+
+    assert misfit(schema, [{"a": number, "b": "x"} for number in range(10_000)]) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_equal"),
+    [
+        (1, 1.0, True),
+        (1, True, False),
+        ([1], [True], False),
+        ({"a": 1, "b": [None]}, {"b": [None], "a": 1.0}, True),
+        ({"a": 0}, {"a": False}, False),
+        ([], {}, False),
+        ("", None, False),
+    ],
+)
+def test_values_are_equal_as_json_has_it(one: Any, other: Any, are_equal: bool) -> None:
+    assert (misfit({"const": one}, other) is None) == are_equal
+    assert (misfit({"enum": ["x", one]}, other) is None) == are_equal
+    assert (misfit({"uniqueItems": True}, [one, "x", other]) is not None) == are_equal
+
+
+def test_text_that_does_not_fit_one_pattern_of_many_is_told() -> None:
+    pattern = r"^(?:[a-c]{2}|\d{1,3}-\}){2}$"
+    check_schema({"pattern": pattern})
+
+    assert misfit({"pattern": pattern}, "ab12-}") is None
+    assert misfit({"pattern": pattern}, "ab") is not None
+
+
 def test_what_does_not_fit_is_quoted_in_part() -> None:
+    with pytest.raises(SchemaProblemError) as caught:
+        check_schema({"type": ["x" * 100_000]})
+    assert len(caught.value.problem) < 600
     found = misfit({"type": "string"}, ["x" * 100_000])
 
     assert found is not None
@@ -174,17 +281,40 @@ async def test_text_in_place_of_a_filled_schema_ends_the_run_too(yard: Orchestra
         await yard.run("judge", "go", model=answering("Good.", "Very good.", "The best."))
 
 
-def test_command_line_prints_the_answer_as_json(
-    project: Path, own_surroundings: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    agents = own_surroundings / "config" / "agents"
+def judged(project: Path, surroundings: Path, *scores: int) -> Result:
+    """Return what `workyard run` does with a model that answers with these scores."""
+    agents = surroundings / "config" / "agents"
     agents.mkdir(parents=True)
     (agents / "judge.yaml").write_text(f"{HEAD}output_schema: {json.dumps(SCHEMA)}\n")
-    monkeypatch.setattr(models, "ALLOW_MODEL_REQUESTS", True)  # of this machine
-    with serving(Wire([Call("final_result", {"score": 7})])) as url:
+    script: list[Answer] = [Call("final_result", {"score": score}) for score in scores]
+    with (
+        serving(Wire(script)) as url,
+        pytest.MonkeyPatch.context() as patch,
+        models.override_allow_model_requests(True),  # of this machine
+    ):
         for name, value in environment("ollama", url).items():
-            monkeypatch.setenv(name, value)
+            patch.setenv(name, value)
         words = ("run", "judge", "go", "--root", str(project), "--model", "ollama:pretend")
-        result = workyard(*words, "--json")
+        return workyard(*words, "--json")
 
-    assert json.loads(result.stdout)["output"] == {"score": 7}
+
+@pytest.mark.parametrize("scores", [(7,), (70, 7)], ids=["at once", "after a repair"])
+def test_command_line_prints_the_answer_as_json(
+    project: Path, own_surroundings: Path, scores: tuple[int, ...]
+) -> None:
+    result = judged(project, own_surroundings, *scores)
+
+    assert result.exit_code == 0
+    printed = json.loads(result.stdout)
+    assert (printed["output"], printed["usage"]["requests"]) == ({"score": 7}, len(scores))
+
+
+def test_command_line_says_what_does_not_fit_and_so_does_the_record(
+    project: Path, own_surroundings: Path
+) -> None:
+    result = judged(project, own_surroundings, 70, 80, 7)
+
+    assert result.exit_code == 6
+    printed = json.loads(result.stdout)
+    assert "at score: 80 is greater than the maximum of 10" in printed["error"]["message"]
+    assert rows("SELECT status, error_text FROM run") == [("failed", printed["error"]["message"])]
