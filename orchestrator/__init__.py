@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.evaluation.evaluating import CaseResult, Trial, dataset_of, evaluate
     from orchestrator.history.history import History
     from orchestrator.mapping import Task, TaskResult
+    from orchestrator.models.naming import check_model_name
     from orchestrator.models.prices import facts_of, models_of
     from orchestrator.plain_script import run_sync
     from orchestrator.probing import ask_models
@@ -51,6 +52,7 @@ __all__ = [
     "TaskResult",
     "Trial",
     "ask_models",
+    "check_model_name",
     "check_spec",
     "database_address",
     "database_revisions",
@@ -93,6 +95,7 @@ _HOMES = {
     "Task": "orchestrator.mapping",
     "TaskResult": "orchestrator.mapping",
     "ask_models": "orchestrator.probing",
+    "check_model_name": "orchestrator.models.naming",
     "check_spec": "orchestrator.agents",
     "database_address": "orchestrator.store.database",
     "database_revisions": "orchestrator.store.database",

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic_ai.providers import infer_provider_class
-
 from orchestrator.agents import capability_problems, check_spec
 from orchestrator.capabilities import CAPABILITIES
 from orchestrator.catalogue import name_problems
@@ -14,6 +12,7 @@ from orchestrator.errors import ModelNotConfiguredError, SpecError
 from orchestrator.formats.reading import read_agent
 from orchestrator.harness import harness_types
 from orchestrator.models.choice import require_key
+from orchestrator.models.naming import check_model_name
 from orchestrator.models.providers import OFFLINE
 from orchestrator.models.user_settings import ModelSettings, load_model_settings
 from orchestrator.settings import load_settings
@@ -95,32 +94,18 @@ def _of_model(spec: Spec, known: ModelSettings) -> Iterator[Finding]:
     name = known.resolved(spec.document.model or OFFLINE)
     if name == OFFLINE:
         return
-    prefix, colon, _ = name.partition(":")
-    names = [provider.name for provider in known.all_providers]
-    if not colon or not (prefix in names or _is_provider(prefix)):
-        problem = (
-            f"there is no provider {prefix!r}; write provider:model, with one of "
-            f"{', '.join(names)}."
-        )
-        yield _fault(spec.error(problem, ("model",)))
-    elif prefix not in names:
-        yield _note(spec.error(f"{name!r} is used only by who asks for it by name.", ("model",)))
-    else:
-        try:
-            require_key(name, known, os.environ)
-        except ModelNotConfiguredError as error:
-            problem = f"{error} Runs take another model until then."
-            yield _note(spec.error(problem, ("model",)))
-
-
-def _is_provider(prefix: str) -> bool:
     try:
-        infer_provider_class(prefix.removeprefix("gateway/"))
-    except ValueError:
-        return False
-    except ImportError:  # it is one, and its package is not installed
-        return True
-    return True
+        check_model_name(name, known)
+    except ModelNotConfiguredError as error:
+        yield _fault(spec.error(str(error), ("model",)))
+        return
+    if known.provider_of(name) is None:
+        yield _note(spec.error(f"{name!r} is used only by who asks for it by name.", ("model",)))
+    try:
+        require_key(name, known, os.environ)
+    except ModelNotConfiguredError as error:
+        problem = f"{error} Runs take another model until then."
+        yield _note(spec.error(problem, ("model",)))
 
 
 def _fault(error: SpecError) -> Finding:

@@ -99,6 +99,8 @@ def _model(name: str, known: ModelSettings) -> str:
     if ":" not in model:
         there = f" Aliases: {', '.join(sorted(known.aliases))}." if known.aliases else ""
         raise InvalidInputError(f"{name!r} is neither provider:model nor an alias.{there}")
+    if not known.has_provider(model):  # Pydantic AI may know it, which takes a second to ask
+        orchestrator.check_model_name(model, known)
     return model
 
 

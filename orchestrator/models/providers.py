@@ -6,6 +6,9 @@ from dataclasses import dataclass
 OFFLINE = "offline"
 """The name of the model that is no language model (`orchestrator/offline/`)."""
 
+GATEWAY = "gateway"
+"""It answers for models of others alone: `gateway/openai:…`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
@@ -60,7 +63,7 @@ PROVIDERS = (
         example="openai:gpt-6-luna",
     ),
     Provider(
-        name="gateway",
+        name=GATEWAY,
         title="Pydantic AI Gateway",
         variables=("PYDANTIC_AI_GATEWAY_API_KEY", "PAIG_API_KEY"),
         example="gateway/anthropic:claude-sonnet-5-5",

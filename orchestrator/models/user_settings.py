@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from orchestrator.errors import ModelSettingsError
-from orchestrator.models.providers import OFFLINE, PROVIDERS, Provider, provider_name
+from orchestrator.models.providers import GATEWAY, OFFLINE, PROVIDERS, Provider, provider_name
 
 FILE = "models.toml"
 
@@ -117,6 +117,12 @@ class ModelSettings(BaseModel):
         """Return who answers for a model, or None if only Pydantic AI may know."""
         name = provider_name(model)
         return next((p for p in self.all_providers if p.name == name), None)
+
+    def has_provider(self, model: str) -> bool:
+        """Say whether one of `all_providers` answers for a model by itself, behind no gateway."""
+        prefix, _, own_name = model.partition(":")
+        names = {provider.name for provider in self.all_providers} - {GATEWAY}
+        return prefix in names and bool(own_name)
 
     def limits_of(self, model: str) -> ProviderSettings:
         """Return how requests to a model's provider are made."""

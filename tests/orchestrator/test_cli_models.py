@@ -212,9 +212,39 @@ def test_check_of_named_models_is_ok_when_all_answer(asking: Asking) -> None:
 
 
 def test_check_says_what_to_set_for_a_model_without_a_key(asking: Asking) -> None:
-    done = workyard("models", "openai:gpt-6-luna", "nobody:x", "--check", "--json")
+    done = workyard("models", "openai:gpt-6-luna", "--check", "--json")
 
-    without_key, unknown = from_json(done)["checks"]
+    (without_key,) = from_json(done)["checks"]
     assert done.exit_code == 6
     assert "set OPENAI_API_KEY" in without_key["error"]
-    assert "'nobody:x' cannot be used" in unknown["error"]
+
+
+@pytest.mark.parametrize("option", [(), ("--json",), ("--check",)])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("nobody:x", "There is no provider 'nobody'; write provider:model, with one of anthropic,"),
+        ("gateway/nobody:x", "There is no provider 'gateway/nobody'"),
+        ("gateway:x", "There is no provider 'gateway'"),
+        ("openai:", "'openai:' names no model"),
+        ("lost", "There is no provider 'nobody'"),
+    ],
+)
+def test_name_that_nobody_answers_for_is_an_error_and_nobody_is_asked(
+    asking: Asking, name: str, problem: str, option: tuple[str, ...]
+) -> None:
+    write("[aliases]\nlost = 'nobody:x'\n")
+    wire = asking.play(lambda got: Say("ready"))
+
+    done = workyard("models", "google:gemini-3.8-flash", name, *option)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert problem in done.stderr
+    assert not wire.requests
+
+
+def test_model_that_a_provider_alone_can_know_is_shown() -> None:
+    done = workyard("models", "google:no-such-model", "groq:llama")
+
+    assert done.exit_code == 0
+    assert line_of(done.stdout, "groq:llama").split() == ["groq:llama", *["unknown"] * 3]
