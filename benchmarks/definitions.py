@@ -11,6 +11,7 @@ import anyio
 from pydantic import JsonValue
 
 from benchmarks.measure import print_heading, print_table, spread
+from orchestrator.catalogue import Catalogue
 from orchestrator.definition import Edit, Visibility
 from orchestrator.definitions.definitions import Definitions
 from orchestrator.spec_source import FROM_A_FILE
@@ -72,7 +73,7 @@ def _fill(numbers: range, tx: Transaction) -> None:
 
 async def _looked_up(store: Store, size: int) -> dict[str, list[float]]:
     owner, name = _named(size // 2)
-    definitions = Definitions(store.access).of(owner)
+    definitions = Definitions(store.access, Catalogue(())).of(owner)
     sha256 = (await definitions.get(name)).sha256
     new = iter(range(size, size + 2 * ROUNDS))
 
@@ -103,7 +104,7 @@ async def _with_versions(place: Path, count: int) -> dict[str, list[float]]:
                 stored.add_version("local", _edit("one", number), None, number, tx)
 
         await store.access.write(fill)
-        definitions = Definitions(store.access)
+        definitions = Definitions(store.access, Catalogue(()))
 
         async def edit(number: int) -> None:
             made_from = count + number

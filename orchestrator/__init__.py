@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.capabilities import CAPABILITIES
     from orchestrator.definitions.definitions import Definitions, open_definitions
     from orchestrator.doctor.examining import examine
-    from orchestrator.evaluation.evaluating import CaseResult, Trial, dataset_of, evaluate
+    from orchestrator.evaluation.evaluating import CaseResult, Trial, evaluate, prepared
     from orchestrator.history.history import History
     from orchestrator.mapping import Task, TaskResult
     from orchestrator.models.naming import check_model_name
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         upgrade_database,
     )
     from orchestrator.store.store import open_store
-    from orchestrator.validation import Finding, findings_in_file, findings_of
+    from orchestrator.validation import Finding, examined, fault, findings_of
 
 __all__ = [
     "CAPABILITIES",
@@ -56,16 +56,17 @@ __all__ = [
     "check_spec",
     "database_address",
     "database_revisions",
-    "dataset_of",
     "editor_schema",
     "evaluate",
     "examine",
+    "examined",
     "facts_of",
-    "findings_in_file",
+    "fault",
     "findings_of",
     "models_of",
     "open_definitions",
     "open_store",
+    "prepared",
     "run_sync",
     "shareable_url",
     "upgrade_database",
@@ -77,7 +78,8 @@ __all__ = [
 _HOMES = {
     "Definitions": "orchestrator.definitions.definitions",
     "Finding": "orchestrator.validation",
-    "findings_in_file": "orchestrator.validation",
+    "examined": "orchestrator.validation",
+    "fault": "orchestrator.validation",
     "findings_of": "orchestrator.validation",
     "editor_schema": "orchestrator.spec_schema",
     "open_definitions": "orchestrator.definitions.definitions",
@@ -86,8 +88,8 @@ _HOMES = {
     "Question": "orchestrator.store.approvals",
     "CaseResult": "orchestrator.evaluation.evaluating",
     "Trial": "orchestrator.evaluation.evaluating",
-    "dataset_of": "orchestrator.evaluation.evaluating",
     "evaluate": "orchestrator.evaluation.evaluating",
+    "prepared": "orchestrator.evaluation.evaluating",
     "History": "orchestrator.history.history",
     "Orchestrator": "orchestrator.bootstrap",
     "RunHandle": "orchestrator.runner",

@@ -17,7 +17,8 @@ from orchestrator.busy import WAIT_S, Turns
 from orchestrator.capabilities import capabilities_at
 from orchestrator.catalogue import open_catalogue
 from orchestrator.connections import StdioConnection, WorkspaceConnection
-from orchestrator.definitions.agents import Agents, Cast
+from orchestrator.definitions.agents import Agents
+from orchestrator.definitions.cast import Cast
 from orchestrator.definitions.definitions import Definitions
 from orchestrator.delegation import RecordedTeam
 from orchestrator.errors import InvalidInputError
@@ -105,7 +106,7 @@ class Orchestrator:
             open_store(settings.effective_database_url) as store,
         ):
             runner = Runner(store, Allowances(limits_of(settings), store.sessions))
-            catalogue = Agents(open_catalogue(settings, specs), Definitions(store.access))
+            catalogue = Agents(Definitions(store.access, open_catalogue(settings, specs)))
             replays = Replays(
                 root=place,
                 agents=catalogue,
@@ -376,7 +377,7 @@ class Orchestrator:
             connection=connection,
             model_for=lambda spec: self._model_for(spec, requested),
             build=self._build,
-            path=(spec.name,),
+            path=(spec.reference,),
         )
         return self._build(spec, model, connection, team)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.errors import NotFoundError, SpecError
+from orchestrator.errors import InvalidInputError, NotFoundError, SpecError
 from orchestrator.settings import Settings
 from orchestrator.specs import Spec, load_spec
 
@@ -53,6 +53,25 @@ class Catalogue:
     def find(self, name: str) -> Path | None:
         """Return the file of an agent, the one found first; None if there is none."""
         return next((file for file in self._files() if file.stem == name), None)
+
+    def find_cases(self, spec: Spec) -> Path:
+        """Return the file of cases for an agent, `NAME.eval.yaml`.
+
+        It lies beside the file of the agent; for a definition, where files of specs are found.
+
+        Raises:
+            InvalidInputError: There is none.
+        """
+        name = f"{spec.name}{_CASES}{_SUFFIXES[0]}"
+        places = self.directories if spec.origin.owner else [spec.file.parent]
+        found = next((place / name for place in places if (place / name).is_file()), None)
+        if found is None:
+            looked = " or ".join(map(str, places))
+            raise InvalidInputError(
+                f"There are no cases for agent {spec.name!r}: {name!r} is not in {looked}. Put it "
+                "there, or name a file with --dataset."
+            )
+        return found
 
     def _files(self) -> Iterator[Path]:
         for directory in self.directories:

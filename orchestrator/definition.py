@@ -1,5 +1,6 @@
 """A definition: a spec that is kept on record, with its owner and its versions."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -8,6 +9,8 @@ from orchestrator.errors import InvalidInputError
 from orchestrator.specs import Spec
 
 MAX_NOTE_CHARS = 500
+
+_NUMBERED = re.compile(r"(.+)@([0-9]{1,9})", re.DOTALL)
 
 
 class Visibility(StrEnum):
@@ -88,3 +91,13 @@ def referred(reference: str, owner: str) -> tuple[str, str]:
     """
     of, slash, name = reference.rpartition("/")
     return (of, name) if slash else (owner, reference)
+
+
+def numbered(reference: str) -> tuple[str, int | None]:
+    """Return what an agent is asked for by, and the version that is asked for behind an `@`.
+
+    >>> numbered("notes"), numbered("ada@example/notes"), numbered("ada/notes@3")
+    (('notes', None), ('ada@example/notes', None), ('ada/notes', 3))
+    """
+    found = _NUMBERED.fullmatch(reference)
+    return (found[1], int(found[2])) if found else (reference, None)

@@ -20,7 +20,7 @@ from orchestrator.agents import WorkyardAgent
 from orchestrator.approvals.questions import WAITS_FOR
 from orchestrator.capabilities import grant_of
 from orchestrator.connections import WorkspaceConnection
-from orchestrator.definitions.agents import Cast
+from orchestrator.definitions.cast import Cast
 from orchestrator.errors import ApprovalNeededError, RunCancelledError, UnavailableError
 from orchestrator.events import AgentAsked
 from orchestrator.ids import run_of
@@ -57,7 +57,7 @@ class RecordedTeam:
     async def run(self, order: Order, ctx: RunContext[Any], share: Share) -> JsonValue:
         """Let an agent do something, and return its answer; see `Team`."""
         spec = self.member(order.agent)
-        check_below(self.path[1:], spec.name)
+        check_below(self.path[1:], spec.reference)
         parent = self.runner.under_way(run_of(ctx.run_id or ""))
         request = replace(await self._request(spec, order, parent, ctx), share=share)
         try:
@@ -83,7 +83,7 @@ class RecordedTeam:
         inputs = spec.complete_inputs(order.inputs)
         name, model = self.model_for(spec)
         connection = self.connection.within(grant_of(ctx))
-        below = replace(self, connection=connection, path=(*self.path, spec.name))
+        below = replace(self, connection=connection, path=(*self.path, spec.reference))
         sessions = self.runner.store.sessions
         owner = (await sessions.get(parent.claimed.session_id)).owner
         draft = RunDraft(

@@ -95,6 +95,18 @@ class Spec:
         return self.document.name
 
     @property
+    def reference(self) -> str:
+        """What the agent is told from all others by: its name, or `owner/name` of a definition."""
+        owner = self.origin.owner
+        return self.name if owner is None else f"{owner}/{self.name}"
+
+    @property
+    def pinned(self) -> str:
+        """What finds this very version of a definition: `owner/name@version`."""
+        version = self.origin.version
+        return self.reference if version is None else f"{self.reference}@{version}"
+
+    @property
     def sha256(self) -> str:
         """The hash of the canonical JSON: the same for two files that say the same."""
         canonical = json.dumps(self.values, sort_keys=True, separators=(",", ":"), default=str)

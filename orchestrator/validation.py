@@ -38,12 +38,16 @@ class Finding:
         return f"{where}: {field}{'' if self.is_fault else 'note: '}{self.problem}"
 
 
-def findings_in_file(file: Path, get: Callable[[str], Spec]) -> list[Finding]:
-    """Return all that is to be said of the agent in a file, of any format.
+def fault(error: SpecError) -> Finding:
+    """Return what is wrong with a spec as a finding."""
+    return Finding(error.problem, str(error.file), error.line, error.field)
+
+
+def examined(file: Path) -> tuple[Spec | None, list[Finding]]:
+    """Return the spec in a file of any format, if there is one, and what is wrong with the file.
 
     Args:
         file: A spec, or what can be imported.
-        get: Finds the spec of an agent that it may ask.
     """
     try:
         if file.suffix in (".yaml", ".yml"):
@@ -55,13 +59,16 @@ def findings_in_file(file: Path, get: Callable[[str], Spec]) -> list[Finding]:
             spec, problems = examine(read.values, read.lines, file)
             notes = [Finding(note, str(file), is_fault=False) for note in read.notes]
     except SpecError as error:  # there is nothing to look at
-        return [_fault(error)]
-    found = [*map(_fault, problems), *notes]
-    return [*found, *findings_of(spec, get)] if spec else found
+        return None, [fault(error)]
+    return spec, [*map(fault, problems), *notes]
 
 
 def findings_of(spec: Spec, get: Callable[[str], Spec]) -> list[Finding]:
     """Return all that is to be said of a spec that can be read.
+
+    Args:
+        spec: The spec.
+        get: Finds the spec of an agent that it may ask.
 
     Raises:
         InvalidInputError: If the settings of this process, or of its models, cannot be used.
@@ -77,7 +84,7 @@ def findings_of(spec: Spec, get: Callable[[str], Spec]) -> list[Finding]:
         except SpecError as error:  # what only the whole of it shows
             faults = [error]
     known = load_model_settings(load_settings().config_dir)
-    return [*map(_fault, faults), *_of_model(spec, known)]
+    return [*map(fault, faults), *_of_model(spec, known)]
 
 
 def _of_capabilities(spec: Spec) -> Iterator[SpecError]:
@@ -97,7 +104,7 @@ def _of_model(spec: Spec, known: ModelSettings) -> Iterator[Finding]:
     try:
         check_model_name(name, known)
     except ModelNotConfiguredError as error:
-        yield _fault(spec.error(str(error), ("model",)))
+        yield fault(spec.error(str(error), ("model",)))
         return
     if known.provider_of(name) is None:
         yield _note(spec.error(f"{name!r} is used only by who asks for it by name.", ("model",)))
@@ -106,10 +113,6 @@ def _of_model(spec: Spec, known: ModelSettings) -> Iterator[Finding]:
     except ModelNotConfiguredError as error:
         problem = f"{error} Runs take another model until then."
         yield _note(spec.error(problem, ("model",)))
-
-
-def _fault(error: SpecError) -> Finding:
-    return Finding(error.problem, str(error.file), error.line, error.field)
 
 
 def _note(error: SpecError) -> Finding:

@@ -138,12 +138,11 @@ def _carry_out(order: _Order, *, as_json: bool) -> None:
 
 async def _start(yard: "orchestrator.Orchestrator", *, order: _Order) -> "orchestrator.RunHandle":
     session_id = order.session_id
+    spec = await yard.agents.get(order.agent)
     if order.go_on:
-        latest = await yard.sessions.latest_of(
-            agent=order.agent.rpartition("/")[2], root=str(yard.root)
-        )
+        latest = await yard.sessions.latest_of(agent=spec.name, root=str(yard.root))
         session_id = latest.id
-    inputs = (await yard.agents.get(order.agent)).read_inputs(order.inputs)
+    inputs = spec.read_inputs(order.inputs)
     if session_id is not None and order.when_busy == "queue":
         await _say_who_holds(yard, session_id)
     handle = await yard.start(

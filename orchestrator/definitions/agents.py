@@ -1,68 +1,39 @@
 """The one catalogue: spec files first, then the definitions on record."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.catalogue import Catalogue, load_agent_file
+from orchestrator.definitions.cast import Cast, cast_of
 from orchestrator.definitions.definitions import Definitions
-from orchestrator.errors import LimitError, NotFoundError, OrchestratorError, SpecError
+from orchestrator.errors import NotFoundError, SpecError
 from orchestrator.session import LOCAL_OWNER
 from orchestrator.specs import Spec
-from orchestrator.teams.members import MAX_DEPTH, delegates_of
-
-MAX_MEMBERS = 100
-"""Agents below one; a run loads them all before it begins."""
-
-
-@dataclass(frozen=True)
-class Cast:
-    """An agent, and those below it, as they were when they were looked for: for one run."""
-
-    spec: Spec
-    _members: Mapping[str, Spec | OrchestratorError]
-
-    def member(self, name: str) -> Spec:
-        """Return the spec of an agent below.
-
-        Raises:
-            NotFoundError: There is none of that name.
-            SpecError: It cannot be used.
-        """
-        found = self._members.get(name)
-        if found is None:
-            raise NotFoundError("agent", name, known=self._members)
-        if isinstance(found, OrchestratorError):
-            raise found
-        return found
 
 
 @dataclass(frozen=True)
 class Agents:
     """Every agent that can be run: by name, a file before a definition; or as `owner/name`."""
 
-    files: Catalogue
     definitions: Definitions
+
+    @property
+    def files(self) -> Catalogue:
+        """The agents that are files."""
+        return self.definitions.files
 
     async def get(self, reference: str, *, owner: str | None = None) -> Spec:
         """Return the spec of an agent.
 
         Args:
-            reference: Its name, or `owner/name` of a definition that is the owner's or shared.
+            reference: Its name, `owner/name` of a definition that is the owner's or shared, or
+                either with `@version` behind it.
             owner: Whose definitions are meant by their names; the local owner's when None.
 
         Raises:
             NotFoundError: If there is none of that name; it names the near ones.
             SpecError: If it cannot be used.
         """
-        file = None if "/" in reference else self.files.find(reference)
-        if file is not None:
-            return load_agent_file(file)
-        definitions = self.definitions.of(owner or LOCAL_OWNER)
-        try:
-            return await definitions.get(reference)
-        except NotFoundError as error:
-            known = (*self.files.names(), *error.known)
-            raise NotFoundError("agent", reference, known=known) from None
+        return await self.definitions.of(owner or LOCAL_OWNER).agent(reference)
 
     async def cast(self, reference: str, *, owner: str | None = None) -> Cast:
         """Return an agent with all whom it may ask, and whom these may ask.
@@ -72,50 +43,40 @@ class Agents:
             SpecError: If it cannot be used. Those below say so when they are asked for.
             LimitError: If there are more below it than a run loads.
         """
-        return await self.with_members(await self.get(reference, owner=owner), owner=owner)
+        definitions = self.definitions.of(owner or LOCAL_OWNER)
+        return await cast_of(await definitions.agent(reference), definitions.agent)
 
     async def cast_again(self, name: str, sha256: str, *, owner: str) -> Cast:
         """Return the agent of a run on record, as it is now, with those below it.
 
         Args:
             name: Its name.
-            sha256: The hash of what was run: it leads to a definition that somebody shares.
+            sha256: The hash of what was run: it leads to a definition that a file of its name
+                hides, or that somebody shares.
             owner: Who had it run.
 
         Raises:
             NotFoundError: If it is not there any more.
             SpecError: If it cannot be used.
         """
+        owners = (owner, LOCAL_OWNER)
+        definition = await self.definitions.find_again(name, sha256, owners)
+        is_own = definition is not None and definition.origin.owner in owners
+        if definition is not None and is_own and not self._is_of_file(name, sha256):
+            return await self._cast_of(definition)
         try:
             return await self.cast(name, owner=owner)
         except NotFoundError:
-            owners = (owner, LOCAL_OWNER)
-            spec = await self.definitions.find_again(name, sha256, owners)
-            if spec is None:
+            if definition is None:
                 raise
-            return await self.with_members(spec, owner=spec.origin.owner)
+            return await self._cast_of(definition)
 
-    async def with_members(self, spec: Spec, *, owner: str | None = None) -> Cast:
-        """Return an agent with all below it; see `cast`."""
-        members: dict[str, Spec | OrchestratorError] = {}
-        level = [spec]
-        for _ in range(MAX_DEPTH + 1):  # whoever is deeper down is refused and not loaded
-            names = {name for above in level for name, _ in delegates_of(above)}
-            new = sorted(names - members.keys())
-            if len(members) + len(new) > MAX_MEMBERS:
-                raise LimitError(
-                    f"There are more than {MAX_MEMBERS} agents below {spec.name!r}.",
-                    limit=MAX_MEMBERS,
-                    actual=len(members) + len(new),
-                    unit="agents",
-                )
-            level = []
-            for name in new:
-                try:
-                    member = await self.get(name, owner=owner)
-                except (NotFoundError, SpecError) as error:
-                    members[name] = error
-                else:
-                    members[name] = member
-                    level.append(member)
-        return Cast(spec, members)
+    async def _cast_of(self, definition: Spec) -> Cast:
+        return await cast_of(definition, self.definitions.of(definition.origin.owner or "").agent)
+
+    def _is_of_file(self, name: str, sha256: str) -> bool:
+        file = self.files.find(name)
+        try:
+            return file is not None and load_agent_file(file).sha256 == sha256
+        except SpecError:
+            return False

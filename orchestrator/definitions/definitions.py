@@ -13,7 +13,9 @@ from typing import Self
 from pydantic import JsonValue
 
 from orchestrator.agents import check_spec
-from orchestrator.definition import Definition, Edit, Text, Version, Visibility, referred
+from orchestrator.catalogue import Catalogue, load_agent_file
+from orchestrator.definition import Definition, Edit, Text, Version, Visibility, numbered, referred
+from orchestrator.definitions.cast import cast_of
 from orchestrator.errors import InvalidInputError, NotFoundError, SpecError
 from orchestrator.formats.writing import as_yaml
 from orchestrator.session import LOCAL_OWNER, named
@@ -23,6 +25,7 @@ from orchestrator.store import definitions as stored
 from orchestrator.store.access import Access
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.store import open_store
+from orchestrator.teams.members import check_team
 
 MAX_PAGE = 1000
 
@@ -41,10 +44,13 @@ class Definitions:
     """The definitions of one owner, and those that others share.
 
     A definition is asked for by its name, or as `owner/name`; what others share is found by the
-    latter alone, so that nobody gets a stranger's agent for a name that was mistyped.
+    latter alone, so that nobody gets a stranger's agent for a name that was mistyped. Where one of
+    its versions is to be read, `@version` may stand behind either.
     """
 
     _access: Access
+    files: Catalogue
+    """Agents that come before a definition of their name; those of either kind ask each other."""
     owner: str = LOCAL_OWNER
 
     def of(self, owner: str) -> Self:
@@ -78,6 +84,17 @@ class Definitions:
         more = found[limit - 1].reference if len(found) > limit else None
         return DefinitionPage(tuple(found[:limit]), more)
 
+    async def own(self) -> Sequence[Definition]:
+        """Return all that are the owner's, by name."""
+        found: list[Definition] = []
+        cursor: str | None = None
+        while True:
+            page = await self.list(limit=MAX_PAGE, cursor=cursor)
+            found += [each for each in page.definitions if each.owner == self.owner]
+            if page.cursor is None or page.definitions[-1].owner != self.owner:
+                return found
+            cursor = page.cursor
+
     async def get(self, reference: str, *, version: int | None = None) -> Spec:
         """Return the spec of a definition, of its current version or of another.
 
@@ -85,9 +102,31 @@ class Definitions:
             NotFoundError: If the owner may see none of this name, or it has no such version.
             SpecError: If it is no spec for this program any more.
         """
-        owner, name = referred(reference, self.owner)
-        read = partial(stored.text_of, owner=owner, name=name, reader=self.owner, number=version)
+        bare, asked = numbered(reference)
+        if asked is not None and version not in (None, asked):
+            raise InvalidInputError(f"{reference!r} is no version {version}; name one of them.")
+        owner, name = referred(bare, self.owner)
+        number = asked if version is None else version
+        read = partial(stored.text_of, owner=owner, name=name, reader=self.owner, number=number)
         return spec_of(await self._access.read(read))
+
+    async def agent(self, reference: str) -> Spec:
+        """Return the spec of an agent: that of the file of a name, or else a definition's.
+
+        Raises:
+            NotFoundError: If there is none; files and definitions of near names are named.
+            SpecError: If it cannot be used.
+        """
+        file = None if "/" in reference else self.files.find(reference)
+        if file is not None:
+            return load_agent_file(file)
+        try:
+            return await self.get(reference)
+        except NotFoundError as error:
+            if error.kind != "definition":  # it is there, and a version of it is not
+                raise
+            known = (*self.files.names(), *error.known)
+            raise NotFoundError("agent", reference, known=known) from None
 
     async def versions(self, reference: str, *, limit: int = 100) -> Sequence[Version]:
         """Return a definition's versions, the latest first.
@@ -147,10 +186,12 @@ class Definitions:
             note: Why.
 
         Raises:
-            SpecError: If it is no spec, or says more than a definition may.
+            SpecError: If it is no spec, says more than a definition may, or asks agents that there
+                are not, or that ask it.
+            LimitError: If there are more agents below it than a run loads.
             DefinitionTakenError: If the owner has one of this name.
         """
-        edit = self._edit(values, visibility, by, note)
+        edit = await self._edit(values, visibility, by, note)
         work = partial(stored.create, self.owner, edit, visibility)
         number = await self._access.write(work)
         return await self.get(edit.name, version=number)
@@ -178,7 +219,9 @@ class Definitions:
 
         Raises:
             NotFoundError: If the owner has none of this name.
-            SpecError: If it is no spec, or says more than a definition may.
+            SpecError: If it is no spec, says more than a definition may, or asks agents that there
+                are not, or that ask it.
+            LimitError: If there are more agents below it than a run loads.
             DefinitionEditedError: If somebody else has edited it since.
         """
         now = await self._own(name)
@@ -186,7 +229,7 @@ class Definitions:
             problem = f"the name stays {now.name!r}; create another definition for another name."
             raise SpecError(problem, file=_file_of(now), field="name")
         seen_by = visibility or now.visibility
-        edit = self._edit(values, seen_by, by, note)
+        edit = await self._edit(values, seen_by, by, note)
         # What was checked is what is written, also if somebody shares it at this moment.
         work = partial(stored.add_version, self.owner, edit, seen_by, made_from)
         number = await self._access.write(work)
@@ -233,14 +276,10 @@ class Definitions:
         read = partial(stored.text_of, owner=owner, name=name, reader=owner)
         return await self._access.read(read)
 
-    def _edit(
+    async def _edit(
         self, values: Mapping[str, JsonValue], visibility: Visibility, by: str | None, note: str
     ) -> Edit:
-        """Return what can be put on record.
-
-        Raises:
-            SpecError: If it is no spec, or says more than a definition may.
-        """
+        """Return what can be put on record; raises as `create` does."""
         file = Path(str(values.get("name"))[:64] or "definition")
         try:
             text = json.dumps(values, default=str, allow_nan=False)
@@ -251,8 +290,24 @@ class Definitions:
         plain = parse_json(text, file)
         spec = read_spec(plain, file, Origin(_trust(visibility), self.owner))
         check_spec(spec)
+        await self._check_team(spec)
         author = named("author", by or self.owner)
         return Edit(name=spec.name, sha256=spec.sha256, spec=text, by=author, note=note)
+
+    async def _check_team(self, spec: Spec) -> None:
+        """Refuse a spec that asks agents which there are not, or which ask it; see `create`.
+
+        Who edits or deletes one of them at this moment is not waited for: before a run begins, all
+        of this is checked again.
+        """
+
+        async def get(reference: str) -> Spec:
+            is_itself = self.files.find(reference) is None and spec.reference == "/".join(
+                referred(reference, self.owner)
+            )
+            return spec if is_itself else await self.agent(reference)
+
+        check_team(spec, (await cast_of(spec, get)).member)
 
 
 def spec_of(text: Text) -> Spec:
@@ -296,11 +351,15 @@ def _definition(text: Text, updated_at: datetime) -> Definition:
 
 
 @asynccontextmanager
-async def open_definitions(url: str) -> AsyncGenerator[Definitions]:
+async def open_definitions(url: str, files: Catalogue) -> AsyncGenerator[Definitions]:
     """Open the record for what is defined on it.
+
+    Args:
+        url: The record's.
+        files: The agents that are files.
 
     Raises:
         StoreUnavailableError: If the record cannot be opened.
     """
     async with open_store(url) as store:
-        yield Definitions(store.access)
+        yield Definitions(store.access, files)

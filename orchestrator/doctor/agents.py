@@ -1,23 +1,32 @@
 """What agents need: the record, a model, sound specs."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack
 
 from orchestrator.agents import check_spec
-from orchestrator.catalogue import open_catalogue
+from orchestrator.catalogue import Catalogue, open_catalogue
+from orchestrator.definitions.cast import cast_of
+from orchestrator.definitions.definitions import Definitions, open_definitions
 from orchestrator.doctor.findings import Finding, failed, ok, warning
 from orchestrator.doctor.machine import unwritable
 from orchestrator.errors import (
+    LimitError,
     ModelNotConfiguredError,
     ModelSettingsError,
+    NotFoundError,
     OrchestratorError,
     SpecError,
 )
 from orchestrator.models.choice import require_key
+from orchestrator.models.naming import check_model_name
+from orchestrator.models.providers import OFFLINE
 from orchestrator.models.user_settings import FILE, load_model_settings
 from orchestrator.record_url import sqlite_file
 from orchestrator.settings import Settings
+from orchestrator.specs import Spec
 from orchestrator.store.database import database_address, database_revisions
+from orchestrator.teams.members import check_team
 
 
 async def record(url: str) -> Finding:
@@ -53,8 +62,9 @@ def model(settings: Settings, environ: Mapping[str, str]) -> Finding:
     usable = [each.title for each in known.all_providers if each.is_usable(environ)]
     others = [f"{p.title}: {p.advice}" for p in known.all_providers if not p.is_usable(environ)]
     for name, place in ((settings.model, "WORKYARD_MODEL"), (known.default, FILE)):
-        if name is not None:
+        if name not in (None, OFFLINE):
             try:
+                check_model_name(known.resolved(name), known)
                 require_key(known.resolved(name), known, environ)
             except ModelNotConfiguredError as error:
                 return failed("model", f"{error} ({place} names it.)")
@@ -67,19 +77,50 @@ def model(settings: Settings, environ: Mapping[str, str]) -> Finding:
     )
 
 
-def specs(settings: Settings) -> Iterator[Finding]:
-    """Say how many agents there are, and name each whose spec is broken."""
+async def agents(settings: Settings) -> AsyncGenerator[Finding]:
+    """Say how many agents there are, and name each that cannot be run: files and definitions.
+
+    A record that is not this Workyard's yet is not opened: whoever opens it upgrades it.
+    """
     try:
-        catalogue = open_catalogue(settings)
-        names = catalogue.names()
+        files = open_catalogue(settings)
+        names = files.names()
     except SpecError as error:
         yield failed("agents", str(error))
         return
-    sound = 0
-    for name in names:
-        try:
-            check_spec(catalogue.get(name))
-            sound += 1
-        except SpecError as error:
-            yield failed(f"agent {name}", str(error))
-    yield ok("agents", f"{sound} of {len(names)} can be run")
+    async with AsyncExitStack() as stack:
+        definitions = None
+        if await _is_current(settings.effective_database_url):
+            opened = open_definitions(settings.effective_database_url, files)
+            definitions = await stack.enter_async_context(opened)
+            names += [each.reference for each in await definitions.own()]
+        broken = 0
+        for name in names:
+            problem = await _problem_of(name, files, definitions)
+            if problem:
+                broken += 1
+                yield failed(f"agent {name}", problem)
+        yield ok("agents", f"{len(names) - broken} of {len(names)} can be run")
+
+
+async def _is_current(url: str) -> bool:
+    try:
+        at = await database_revisions(url)
+    except OrchestratorError:  # `record` has said so
+        return False
+    return at.found == at.known
+
+
+async def _problem_of(name: str, files: Catalogue, definitions: Definitions | None) -> str:
+    """Return why an agent cannot be run; empty if it can."""
+
+    async def get(reference: str) -> Spec:
+        return files.get(reference) if definitions is None else await definitions.agent(reference)
+
+    try:
+        spec = await get(name)
+        check_spec(spec)
+        check_team(spec, (await cast_of(spec, get)).member)
+    except (SpecError, NotFoundError, LimitError) as error:
+        return str(error)
+    return ""

@@ -38,7 +38,7 @@ async def examine(root: str | None) -> AsyncGenerator[Finding]:
     yield machine.journal(settings.state_dir, place)
     yield await agents.record(settings.effective_database_url)
     yield agents.model(settings, os.environ)
-    for finding in agents.specs(settings):
+    async for finding in agents.agents(settings):
         yield finding
     async for finding in Hosts(here, place).findings():
         yield finding

@@ -1,6 +1,6 @@
 """An agent put to the test: a run for each case of a dataset, each in a copy of the root."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any  # what evaluators give
 
@@ -10,8 +10,11 @@ from pydantic_ai.models import Model
 from pydantic_evals import set_eval_attribute
 from pydantic_evals.reporting import ReportCase
 
+from orchestrator.agents import check_spec
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.catalogue import open_catalogue
+from orchestrator.definitions.cast import cast_of
+from orchestrator.definitions.definitions import open_definitions
 from orchestrator.errors import InvalidInputError
 from orchestrator.evaluation.answers import answers_in
 from orchestrator.evaluation.datasets import CHANGED, CaseInputs, load_dataset
@@ -24,6 +27,8 @@ from orchestrator.replay.copying import copied
 from orchestrator.roots import own_places, resolve_root
 from orchestrator.runner import RunHandle
 from orchestrator.settings import load_settings
+from orchestrator.specs import Spec
+from orchestrator.teams.members import check_team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,8 @@ class CaseResult:
     """What has become of a case."""
 
     name: str
+    agent: str = ""
+    """Which was put to it: a name, or `owner/name@version` of a definition."""
     problems: tuple[str, ...] = ()
     """What was expected and is not so; why the run has failed."""
     session_id: str | None = None
@@ -49,11 +56,12 @@ class Trial:
     """An agent, what it is put to, and with which model."""
 
     agent: str
+    """Its name, `owner/name`, or either with `@version`."""
     root: str | Path = "."
     specs: Path | None = None
     """A directory of specs to look in first."""
     dataset: Path | None = None
-    """By default the one beside the spec: `NAME.eval.yaml`."""
+    """By default `NAME.eval.yaml`, where the agent's file lies, or where such files are found."""
     model: str | None = None
     answers: Path | None = None
     """A directory with recorded answers of each case; no model is asked then."""
@@ -69,15 +77,15 @@ async def evaluate(trial: Trial) -> list[CaseResult]:
         OrchestratorError: If there is no such agent or dataset, or the model cannot be used.
     """
     settings = load_settings()
-    spec = open_catalogue(settings, trial.specs).get(trial.agent)
-    cases = _Cases(trial, resolve_root(trial.root))
+    spec, file = await _found(trial)
+    cases = _Cases(trial, spec, resolve_root(trial.root))
     async with open_models(settings) as models:
         judge = None
         if trial.answers is None:
             _, judge = models.choose(trial.model, spec.document.model)
             if isinstance(judge, OfflineModel):  # which judges nothing
                 judge = None
-        dataset = load_dataset(trial.dataset or dataset_of(trial), judge)
+        dataset = load_dataset(file, judge)
         report = await dataset.evaluate(
             cases.answer, name=trial.agent, max_concurrency=trial.at_once, progress=False
         )
@@ -89,14 +97,28 @@ async def evaluate(trial: Trial) -> list[CaseResult]:
     ]
 
 
-def dataset_of(trial: Trial) -> Path:
-    """Return the file of cases beside a spec.
+async def prepared(trial: Trial) -> Trial:
+    """Return a trial of the very version of an agent, with its file of cases.
 
     Raises:
-        OrchestratorError: If there is no such agent.
+        OrchestratorError: If there is no such agent or file, it cannot be run, or its model cannot
+            be used: nothing has been asked then.
     """
-    file = open_catalogue(load_settings(), trial.specs).get(trial.agent).file
-    return file.with_name(f"{file.stem}.eval.yaml")
+    spec, dataset = await _found(trial)
+    async with open_models(load_settings()) as models:
+        if trial.answers is None:
+            models.choose(trial.model, spec.document.model)
+    return replace(trial, agent=spec.pinned, dataset=dataset)
+
+
+async def _found(trial: Trial) -> tuple[Spec, Path]:
+    settings = load_settings()
+    files = open_catalogue(settings, trial.specs)
+    async with open_definitions(settings.effective_database_url, files) as definitions:
+        spec = await definitions.agent(trial.agent)
+        check_spec(spec)
+        check_team(spec, (await cast_of(spec, definitions.agent)).member)
+    return spec, trial.dataset or files.find_cases(spec)
 
 
 def _problems(case: ReportCase[CaseInputs, Any, Any]) -> tuple[str, ...]:
@@ -109,6 +131,7 @@ def _problems(case: ReportCase[CaseInputs, Any, Any]) -> tuple[str, ...]:
 @dataclass
 class _Cases:
     trial: Trial
+    spec: Spec
     root: Path
     _handles: dict[str, RunHandle] = field(default_factory=dict)
 
@@ -122,7 +145,7 @@ class _Cases:
             kept = settings.model_copy(update={"state_dir": copy.state_dir})
             async with Orchestrator.open(copy.root, specs=self.trial.specs, settings=kept) as yard:
                 handle = await yard.start(
-                    self.trial.agent,
+                    self.spec.pinned,  # an edit meanwhile changes no case
                     inputs.prompt,
                     inputs=inputs.inputs,
                     model=self._model(inputs, copy.root),
@@ -141,10 +164,11 @@ class _Cases:
     def result(self, name: str, problems: tuple[str, ...]) -> CaseResult:
         handle = self._handles.get(name)
         if handle is None:
-            return CaseResult(name=name, problems=problems)
+            return CaseResult(name=name, agent=self.spec.pinned, problems=problems)
         last = handle.last_event
         return CaseResult(
             name=name,
+            agent=self.spec.pinned,
             problems=problems,
             session_id=handle.claimed.session_id,
             model=handle.model,

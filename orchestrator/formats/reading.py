@@ -9,6 +9,9 @@ from orchestrator.formats.vscode import read_vscode
 from orchestrator.spec_source import lines_of_json, parse, parse_json
 from orchestrator.specs import read_text
 
+SUFFIXES = (".yaml", ".yml", ".json", ".md")
+"""Of files that can be read."""
+
 _SCHEMA = "$schema"
 
 

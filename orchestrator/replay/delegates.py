@@ -6,7 +6,7 @@ from typing import Any  # a run's deps are of any type
 from pydantic import JsonValue
 from pydantic_ai import RunContext
 
-from orchestrator.definitions.agents import Cast
+from orchestrator.definitions.cast import Cast
 from orchestrator.errors import UnavailableError
 from orchestrator.specs import Spec
 from orchestrator.store.recorded_run import RecordedRun

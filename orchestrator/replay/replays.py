@@ -9,7 +9,8 @@ from pydantic_ai.models import Model
 from orchestrator.agents import CapabilityTypes, WorkyardAgent
 from orchestrator.capabilities import capabilities_at
 from orchestrator.connections import WorkspaceConnection
-from orchestrator.definitions.agents import Agents, Cast
+from orchestrator.definitions.agents import Agents
+from orchestrator.definitions.cast import Cast
 from orchestrator.errors import ConflictError
 from orchestrator.replay.asking import Asking, Comparison, Question
 from orchestrator.replay.copying import copied

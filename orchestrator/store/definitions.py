@@ -26,6 +26,9 @@ from orchestrator.store.writer import Transaction
 
 Found = Row[*tuple[Any, ...]]
 
+MAX_NUMBER = 2**31 - 1
+"""What a column of either database takes."""
+
 NEAR = 200
 """Names that an error is made from when none fits."""
 
@@ -58,13 +61,14 @@ def text_of(
     """
     query = _JOINED if number is not None else _CURRENT
     if number is not None:
-        query = query.where(VERSION.c.number == number, DEFINITION.c.deleted_at.is_(None))
+        sought = number if 0 < number <= MAX_NUMBER else 0  # which none has
+        query = query.where(VERSION.c.number == sought, DEFINITION.c.deleted_at.is_(None))
     found = db.execute(query.where(_called(owner, name), _seen_by(reader))).one_or_none()
     if found is not None:
         return _text(found)
     if number is not None:
-        text_of(db, owner, name, reader=reader)
-        raise NotFoundError(f"version of definition {name!r}", str(number))
+        current = text_of(db, owner, name, reader=reader).number
+        raise NotFoundError("version", f"{name}@{number}", known=[f"{name}@{current}"])
     raise _none(db, owner, name, reader)
 
 

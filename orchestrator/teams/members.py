@@ -10,6 +10,8 @@ from orchestrator.trust import check_trust
 SUB_AGENTS = "SubAgents"
 """The name of the capability in a spec."""
 
+_CREATE = "Create it, name the directory of its file (--specs), or leave it out here."
+
 MAX_DEPTH = 3
 """Agents below the first one: who asks somebody who asks somebody who asks somebody is lost."""
 
@@ -43,17 +45,21 @@ def check_team(spec: Spec, get: Callable[[str], Spec]) -> None:
 
 def team_problems(spec: Spec, get: Callable[[str], Spec]) -> Iterator[SpecError]:
     """Yield what is wrong with the agents that a spec's agent may ask, and those below."""
-    yield from _problems(spec, get, (spec.name,), spec.origin.trust)
+    yield from _problems((spec,), get, spec.origin.trust)
 
 
-def check_below(path: tuple[str, ...], name: str) -> None:
+def check_below(path: tuple[str, ...], reference: str) -> None:
     """Refuse to let an agent work below others; `check_team` has said so, if specs are as then.
+
+    Args:
+        path: What each of the others is told by (`Spec.reference`).
+        reference: What the agent is told by.
 
     Raises:
         LimitError: If it is one of them, or there are too many.
     """
-    if name in path or len(path) >= MAX_DEPTH:
-        way = " → ".join((*path, name))
+    if reference in path or len(path) >= MAX_DEPTH:
+        way = " → ".join((*path, reference))
         raise LimitError(
             f"Agents would ask each other in a circle, or more than {MAX_DEPTH} deep: {way}.",
             limit=MAX_DEPTH,
@@ -63,13 +69,12 @@ def check_below(path: tuple[str, ...], name: str) -> None:
 
 
 def _problems(
-    spec: Spec, get: Callable[[str], Spec], path: tuple[str, ...], trust: Trust
+    path: tuple[Spec, ...], get: Callable[[str], Spec], trust: Trust
 ) -> Iterator[SpecError]:
+    """Yield what is wrong below the last one of a path, which works for those before it."""
+    spec = path[-1]
     for name, place in delegates_of(spec):
-        way = " → ".join((*path, name))
-        if name in path:
-            yield spec.error(f"agents would ask each other in a circle: {way}.", place)
-            continue
+        way = " → ".join((*(above.name for above in path), name))
         if len(path) > MAX_DEPTH:
             yield spec.error(f"more than {MAX_DEPTH} agents below the first one: {way}.", place)
             continue
@@ -78,8 +83,13 @@ def _problems(
             # Who may not do a thing does not get it done by another either.
             check_trust(member, trust)
         except NotFoundError as error:
-            yield spec.error(str(error), place)
+            yield spec.error(f"{error} {_CREATE}", place)
         except SpecError as error:
             yield spec.error(f"agent {name!r} cannot be used: {error}", place)
         else:
-            yield from _problems(member, get, (*path, name), min(trust, member.origin.trust))
+            # By name alone, `ada/notes` would be `notes`, and `local/notes` would not.
+            if member.reference in (above.reference for above in path):
+                problem = f"agents would ask each other in a circle: {way}. Leave one of them out."
+                yield spec.error(problem, place)
+            else:
+                yield from _problems((*path, member), get, min(trust, member.origin.trust))

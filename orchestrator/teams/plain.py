@@ -37,11 +37,11 @@ class PlainTeam:
     async def run(self, order: Order, ctx: RunContext[Any], share: Share) -> JsonValue:
         """Let an agent do something, and return its answer; see `Team`."""
         spec = self.member(order.agent)
-        check_below(self.path, spec.name)
+        check_below(self.path, spec.reference)
         inputs = spec.complete_inputs(order.inputs)
         if not isinstance(ctx.model, Model):
             raise UnavailableError("nobody can be asked in a conversation by voice.")
-        below = replace(self, path=(*self.path, spec.name))
+        below = replace(self, path=(*self.path, spec.reference))
         agent: Agent[Any, JsonValue] = Agent.from_spec(
             AgentSpec.from_dict(dict(spec.values)),
             model=ctx.model,

@@ -14,6 +14,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from pydantic import JsonValue
 
+from orchestrator.catalogue import Catalogue
 from orchestrator.definition import Visibility
 from orchestrator.definitions.definitions import Definitions
 from orchestrator.lifecycle import RunStatus
@@ -302,7 +303,7 @@ async def test_definitions_are_listed_and_run_for_a_host(project: Path) -> None:
     values["instructions"] = "Write."
     budget: JsonValue = {"Budget": {"requests": 5, "total_tokens": 1000, "cost_usd": 0.5}}
     async with record() as store:
-        definitions = Definitions(store.access)
+        definitions = Definitions(store.access, Catalogue(()))
         await definitions.create(values)
         await definitions.of("ada").create(values)
         shared = {**values, "name": "reader", "capabilities": [budget]}

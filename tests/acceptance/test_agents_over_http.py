@@ -17,7 +17,7 @@ from pydantic_ai import models
 from mcp_server.fence.grant import Grant
 from mcp_server.ports import Offers, Operator
 from orchestrator.adapter import SpecCatalog
-from orchestrator.catalogue import open_catalogue
+from orchestrator.catalogue import Catalogue, open_catalogue
 from orchestrator.definition import Visibility
 from orchestrator.definitions.definitions import Definitions
 from orchestrator.late import Late, LateRunner
@@ -253,7 +253,7 @@ async def test_definitions_that_are_not_shared_are_not_for_callers(
     said: dict[str, JsonValue] = {"description": "Writes.", "instructions": "Write."}
     budget: JsonValue = {"Budget": {"requests": 5, "total_tokens": 1000, "cost_usd": 0.5}}
     async with record() as store:
-        definitions = Definitions(store.access)
+        definitions = Definitions(store.access, Catalogue(()))
         await definitions.create({**said, "name": "hidden"})
         shared = {**said, "name": "offered", "capabilities": [budget]}
         await definitions.create(shared, visibility=Visibility.SHARED)

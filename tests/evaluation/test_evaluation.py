@@ -169,29 +169,92 @@ def test_no_file_of_a_case_is_written_outside_the_copy(
     assert list(outside.iterdir()) == []
 
 
+def lines_of(result: Result, case: str) -> list[list[str]]:
+    return [line.split() for line in result.stdout.splitlines() if line.startswith(case)]
+
+
 def test_two_models_are_laid_beside_each_other(specs: Path) -> None:
     words = ("guide", "--specs", str(specs), "--model", "offline", "--compare", "offline")
     result = evaluated(*words)
 
-    assert result.stdout.count("where") == 2
-    assert result.stderr.count("guide with offline:") == 2
+    assert [line[:3] for line in lines_of(result, "where")] == [["where", "offline", "passed"]] * 2
+    assert result.stderr.count("offline: 1 of 1 cases have passed.") == 2
 
 
 def test_another_spec_is_put_to_the_same_cases(specs: Path, tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    other = tmp_path / "other" / "poor.yaml"
-    other.write_text(
-        AGENT.replace("guide", "poor") + READS + "  - Budget: {requests: 1}\n", encoding="utf-8"
-    )
+    """As one of an earlier revision is: a file of the same name, in another directory."""
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    other = earlier / "guide.yaml"
+    other.write_text(AGENT + READS + "  - Budget: {requests: 1}\n", encoding="utf-8")
 
-    words = ("guide", "--specs", str(specs), "--answers", str(specs / "answers"))
-    result = evaluated(*words, "--compare-spec", str(other))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        words = ("guide", "--specs", str(specs), "--answers", str(specs / "answers"))
+        result = evaluated(*words, "--compare-spec", "earlier/guide.yaml")
 
-    assert [line.split()[1] for line in result.stdout.splitlines() if line.startswith("where")] == [
-        "passed",
-        "FAILED:",
+    assert [line[1:3] for line in lines_of(result, "where")] == [
+        ["guide", "passed"],
+        ["earlier/guide.yaml", "FAILED:"],
     ]
     assert result.exit_code == 1
+    assert "guide: 1 of 1 cases have passed.\n" in result.stderr
+    assert (
+        "earlier/guide.yaml: 0 of 1 cases have passed; it fails, unlike the first: where."
+        in result.stderr
+    )
+
+
+def test_two_versions_of_a_definition_are_put_to_the_cases_of_its_name(specs: Path) -> None:
+    file = specs / "guide.yaml"
+    file.write_text(AGENT + READS + "  - Budget: {requests: 1}\n")
+    assert workyard("agents", "create", str(file)).exit_code == 0
+    file.write_text(AGENT + READS)
+    assert workyard("agents", "edit", "guide", "--file", str(file)).exit_code == 0
+    file.unlink()
+
+    words = ("--specs", str(specs), "--answers", str(specs / "answers"))
+    result = evaluated("guide@1", *words, "--compare-spec", "guide")
+
+    assert [line[1:3] for line in lines_of(result, "where")] == [
+        ["local/guide@1", "FAILED:"],
+        ["local/guide@2", "passed"],
+    ]
+    assert "it passes, unlike the first: where." in result.stderr
+    (hashes,) = zip(*rows("SELECT spec_sha256 FROM run ORDER BY pk"), strict=True)
+    assert len(set(hashes)) == 2
+    elsewhere = evaluated("guide", "--answers", str(specs / "answers"))
+    assert elsewhere.exit_code == 2
+    assert "'guide.eval.yaml' is not in " in elsewhere.stderr
+    assert "name a file with --dataset" in elsewhere.stderr
+    named = evaluated("guide", *words[2:], "--dataset", str(specs / "guide.eval.yaml"))
+    assert named.exit_code == 0, named.output
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--compare", "nobody:x"), "'nobody:x' cannot be used"),
+        (("--compare-spec", "nobody"), "There is no agent 'nobody'"),
+        (("--compare-spec", "guide@2"), "There is no agent 'guide@2'"),
+        (("--compare-spec", "/nonexistent/guide.yaml"), "not a directory of specs"),
+        (("--compare-spec", "asks"), "There is no agent 'nobody'"),
+    ],
+)
+def test_nothing_is_run_if_what_is_laid_beside_cannot_be(
+    specs: Path, words: tuple[str, ...], problem: str
+) -> None:
+    (specs / "asks.yaml").write_text(
+        AGENT.replace("guide", "asks") + "capabilities: [{SubAgents: {agents: [nobody]}}]\n"
+    )
+    answers = ("--answers", str(specs / "answers"))
+
+    result = evaluated("guide", "--specs", str(specs), *answers, *words)
+
+    assert result.exit_code in (2, 3)
+    assert problem in result.stderr
+    assert result.stdout == ""
+    assert rows("SELECT count(*) FROM run") == [(0,)]
 
 
 @pytest.mark.parametrize(

@@ -139,16 +139,114 @@ async def test_team_is_for_a_run_what_it_was_when_the_run_began(yard: Orchestrat
     assert hashes == [(first.sha256,)]
 
 
-@pytest.mark.parametrize(
-    ("asked", "problem"), [(["nobody"], "no agent 'nobody'"), (["chief"], "in a circle")]
-)
-async def test_team_that_cannot_be_is_refused_when_it_is_run(
-    yard: Orchestrator, asked: list[str], problem: str
-) -> None:
-    await yard.definitions.create(values("chief", {"SubAgents": {"agents": asked}}))
+def asking(*names: str) -> dict[str, Any]:
+    return {"SubAgents": {"agents": [*names]}}
 
-    with pytest.raises(SpecError, match=problem):
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ("nobody", r"agents\[0\]: There is no agent 'nobody'.* Create it, name the directory of"),
+        ("chief", "in a circle: chief → chief. Leave one of them out"),
+        ("local/chief", "in a circle: chief → local/chief"),
+        ("lead", "in a circle: chief → lead → chief"),
+        ("local/lead", "in a circle: chief → lead → chief"),
+        ("far", "in a circle: chief → far → local/chief"),
+        ("ada/lead", "no agent 'ada/lead'"),
+    ],
+)
+async def test_agent_that_asks_nobody_there_is_or_in_a_circle_is_not_put_on_record(
+    project: Path, tmp_path: Path, asked: str, problem: str
+) -> None:
+    """Circles lead through files and definitions, by either of their names."""
+    specs = tmp_path / "specs"
+    specs.mkdir()
+    (specs / "far.yaml").write_text(json.dumps(values("far", asking("local/chief"))))
+    async with Orchestrator.open(project, specs=specs, connect=InProcessConnection) as yard:
+        await yard.definitions.of("ada").create(values("lead"))
+        await yard.definitions.create(values("chief"))
+        await yard.definitions.create(values("lead", asking("chief")))
+
+        with pytest.raises(SpecError, match=problem):
+            await yard.definitions.edit("chief", values("chief", asking(asked)), made_from=1)
+        assert (await yard.definitions.get("chief")).origin.version == 1
+        await yard.definitions.edit("lead", values("lead"), made_from=1)
+        await yard.definitions.delete("chief")
+        if asked in ("nobody", "chief", "local/chief", "ada/lead"):  # so too where it is made
+            with pytest.raises(SpecError, match=problem):
+                await yard.definitions.create(values("chief", asking(asked)))
+
+
+async def test_agent_that_the_team_has_lost_is_said_before_a_run_begins(
+    yard: Orchestrator,
+) -> None:
+    await yard.definitions.create(values("lead"))
+    await yard.definitions.create(values("chief", asking("lead")))
+    await yard.definitions.create(values("boss", asking("chief")))
+    await yard.definitions.delete("lead")
+
+    for name in ("chief", "boss"):
+        with pytest.raises(SpecError, match=r"chief@1: .*agents.0.: There is no agent 'lead'"):
+            await yard.run(name, "go", model="offline")
+    edited = await yard.definitions.edit("chief", values("chief"), made_from=1)
+    assert edited.origin.version == 2
+    with pytest.raises(SpecError, match="There is no agent 'lead'"):
+        await yard.definitions.rollback("chief", 1)
+
+
+async def test_circle_that_was_closed_by_hand_is_said_before_a_run_begins(
+    yard: Orchestrator,
+) -> None:
+    """As two edits at one moment would do it, of which neither knows of the other."""
+    await yard.definitions.create(values("lead"))
+    await yard.definitions.create(values("chief", asking("lead")))
+    circle = await yard.definitions.edit("chief", values("chief", tool_timeout=5), made_from=1)
+    await yard.definitions.edit("lead", values("lead", asking("chief")), made_from=1)
+    rows("UPDATE definition SET current = 1 WHERE name = 'chief'")
+
+    assert circle.origin.version == 2
+    with pytest.raises(SpecError, match="in a circle: chief → lead → chief"):
         await yard.run("chief", "go", model="offline")
+
+
+async def test_definition_that_a_file_hides_may_ask_that_file(yard: Orchestrator) -> None:
+    """They are two agents, although they have one name."""
+    await yard.definitions.create(values("repo_guide", asking("repo_guide")))
+    itself = values("repo_guide", asking("local/repo_guide"))
+
+    with pytest.raises(SpecError, match="in a circle"):
+        await yard.definitions.edit("repo_guide", itself, made_from=1)
+
+
+async def test_version_runs_and_is_asked_by_its_number(yard: Orchestrator) -> None:
+    first = await yard.definitions.create(values("scribe"))
+    await yard.definitions.edit("scribe", values("scribe", tool_timeout=5), made_from=1)
+    await yard.definitions.create(values("chief", asking("scribe@1")))
+    model = team_of(chief=[[delegate("scribe@1")], "Asked."], scribe=["Done."])
+
+    await yard.run("scribe@1", "go", model=playing("Done."))
+    await yard.run("chief", "go", model=model)
+
+    assert rows("SELECT spec_sha256 FROM run WHERE agent = 'scribe'") == [(first.sha256,)] * 2
+    with pytest.raises(NotFoundError, match="no version 'scribe@3'; did you mean 'scribe@2'"):
+        await yard.run("scribe@3", "go", model="offline")
+
+
+async def test_run_of_a_definition_that_a_file_hides_goes_on_as_that_definition(
+    yard: Orchestrator,
+) -> None:
+    mine = await yard.definitions.create(values("repo_guide"))
+
+    async def fail() -> None:
+        raise ConnectionError
+
+    with pytest.raises(OrchestratorError):
+        await yard.run("local/repo_guide", "go", model=playing(fail))
+    (session,) = (await yard.sessions.list()).sessions
+    resumed = await yard.resume(session.id, model=playing("Done."))
+
+    assert (await resumed.result()).output == "Done. "
+    assert resumed.claimed.draft.spec_sha256 == mine.sha256
 
 
 async def test_team_of_hundreds_is_refused_before_it_is_loaded(yard: Orchestrator) -> None:
@@ -156,11 +254,13 @@ async def test_team_of_hundreds_is_refused_before_it_is_loaded(yard: Orchestrato
     for name in names:
         await yard.definitions.create(values(name))
     for n in range(4):
-        below = {"SubAgents": {"agents": names[n * 32 : n * 32 + 32]}}
+        below = asking(*names[n * 32 : n * 32 + 32])
         await yard.definitions.create(values(f"lead{n}", below))
-    leads = {"SubAgents": {"agents": [f"lead{n}" for n in range(4)]}}
-    await yard.definitions.create(values("chief", leads))
 
+    with pytest.raises(LimitError, match="more than 100 agents below 'chief'"):
+        await yard.definitions.create(values("chief", asking(*(f"lead{n}" for n in range(4)))))
+    await yard.definitions.create(values("chief", asking("lead0", "lead1", "lead2")))
+    await yard.definitions.edit("m0", values("m0", asking("m96", "m97")), made_from=1)
     with pytest.raises(LimitError, match="more than 100 agents below 'chief'"):
         await yard.run("chief", "go", model="offline")
 

@@ -49,6 +49,20 @@ def test_definition_goes_through_its_life(file: Path, project: Path) -> None:
     assert agents("show", "notes")[0] == 3
 
 
+def test_version_is_run_by_its_number_and_its_sessions_go_on(file: Path, project: Path) -> None:
+    made = agents("create", file)[1]
+    file.write_text(NOTES.replace("Writes", "Makes"))
+    agents("edit", "notes", "--file", file)
+    words = ("go", "--root", str(project), "--model", "offline", "--json")
+
+    first = workyard("run", "notes@1", *words)
+    second = workyard("run", "local/notes@1", *words, "--continue")
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert json.loads(first.stdout)["session_id"] == json.loads(second.stdout)["session_id"]
+    assert rows("SELECT spec_sha256 FROM run") == [(made.split()[1],)] * 2
+
+
 def test_list_and_show_say_where_an_agent_comes_from(tmp_path: Path, file: Path) -> None:
     shared = tmp_path / "shared.yaml"
     shared.write_text(SHARED)
@@ -206,6 +220,69 @@ def test_import_says_what_is_lost_and_adds_a_version_to_what_is_there(
     assert agents("import", claude)[1].startswith("local/others@1 ")
 
 
+def asking(directory: Path, name: str, *others: str) -> Path:
+    """Return a file of an agent that asks others."""
+    file = directory / f"{name}.yaml"
+    entry = f"capabilities: [{{SubAgents: {{agents: [{', '.join(others)}]}}}}]\n"
+    file.write_text(NOTES.replace("name: notes", f"name: {name}") + (entry if others else ""))
+    return file
+
+
+def test_several_files_are_imported_so_that_whom_others_ask_comes_first(tmp_path: Path) -> None:
+    chief = asking(tmp_path, "chief", "lead", "notes")
+    lead, notes = asking(tmp_path, "lead", "notes"), asking(tmp_path, "notes")
+
+    alone = agents("create", chief)
+    code, made, _ = agents("import", chief, lead, notes)
+
+    assert alone[0] == 2
+    assert "capabilities[0].SubAgents.agents[0]: There is no agent 'lead'" in alone[2]
+    assert code == 0
+    names = [line.split()[0] for line in made.splitlines()]
+    assert names == ["local/notes@1", "local/lead@1", "local/chief@1"]
+    assert agents("import", lead, chief, notes)[1].splitlines()[1].startswith("local/lead@1 ")
+
+
+def test_files_that_cannot_be_imported_together_are_refused_before_any_is(tmp_path: Path) -> None:
+    chief, lead = asking(tmp_path, "chief", "lead"), asking(tmp_path, "lead", "chief")
+    other = tmp_path / "other"
+    other.mkdir()
+
+    circle = agents("import", lead, chief)
+    twice = agents("import", asking(tmp_path, "notes"), asking(other, "notes"))
+
+    assert circle[0] == twice[0] == 2
+    assert "would ask each other in a circle: " in circle[2]
+    assert f"{str(other / 'notes.yaml')!r} are both called 'notes'" in twice[2]
+    assert "local" not in agents("list")[1]
+
+
+def test_delegate_in_a_directory_of_specs_is_found_where_that_is_named(tmp_path: Path) -> None:
+    specs = tmp_path / "specs"
+    specs.mkdir()
+    asking(specs, "helper")
+    chief = asking(tmp_path, "chief", "helper")
+
+    assert agents("create", chief)[0] == 2
+    assert agents("create", chief, "--specs", specs)[0] == 0
+    assert agents("validate", "chief")[0] == 2
+    assert agents("validate", "chief", "--specs", specs)[0] == 0
+
+
+def test_team_that_has_lost_one_is_found_by_validate_also_where_nothing_is_named(
+    tmp_path: Path,
+) -> None:
+    agents("import", asking(tmp_path, "chief", "lead"), asking(tmp_path, "lead"))
+    assert "local/chief@1: ok" in agents("validate")[1]
+    agents("delete", "lead")
+
+    code, out, said = agents("validate")
+
+    assert code == 2
+    assert "chief@1: capabilities[0].SubAgents.agents[0]: There is no agent 'lead'" in said
+    assert "repo_guide.yaml: ok" in out
+
+
 def test_export_comes_back_as_it_was(tmp_path: Path, file: Path) -> None:
     made = agents("create", file)[1].split()[1]
     for form, name in (("yaml", "notes.yaml"), ("claude", "notes.md"), ("vscode", "n.agent.md")):
@@ -312,6 +389,11 @@ def test_key_that_is_missing_is_a_note_and_no_fault() -> None:
         (["export", "nobody"], 3),
         (["show", "repo_guide", "--version", "1"], 3),
         (["show", "nobody", "--owner", " "], 2),
+        (["show", "notes@2"], 3),
+        (["show", "notes@1", "--version", "2"], 2),
+        (["show", "notes", "--version", str(10**30)], 3),
+        (["rollback", "notes", str(10**30)], 3),
+        (["diff", "notes", "1", str(10**30)], 3),
     ],
 )
 def test_bad_input_gets_one_line_and_its_exit_code(

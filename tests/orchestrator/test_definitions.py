@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy import text as sql
 
+from orchestrator.catalogue import Catalogue
 from orchestrator.definition import Visibility
 from orchestrator.definitions.definitions import Definitions
 from orchestrator.errors import (
@@ -37,7 +38,7 @@ def named(name: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def definitions(store: Store) -> Definitions:
-    return Definitions(store.access)
+    return Definitions(store.access, Catalogue(()))
 
 
 async def test_definition_is_read_as_it_was_written(definitions: Definitions) -> None:
@@ -102,12 +103,12 @@ async def test_one_of_many_edits_at_once_wins_and_the_others_hear_of_it(url: str
             lost.append(number)
 
     async with open_store(url) as one, open_store(url) as other:
-        await Definitions(one.access).create(notes())
+        await Definitions(one.access, Catalogue(())).create(notes())
         async with anyio.create_task_group() as group:
             for number in range(8):
                 place = (one, other)[number % 2]
-                group.start_soon(edit, Definitions(place.access), number)
-        versions = await Definitions(one.access).versions("notes")
+                group.start_soon(edit, Definitions(place.access, Catalogue(())), number)
+        versions = await Definitions(one.access, Catalogue(())).versions("notes")
 
     assert len(lost) == 7
     assert [version.number for version in versions] == [2, 1]
@@ -126,8 +127,8 @@ async def test_one_of_many_creations_at_once_wins(url: str) -> None:
         async with anyio.create_task_group() as group:
             for number in range(8):
                 place = (one, other)[number % 2]
-                group.start_soon(create, Definitions(place.access), number)
-        assert len(await Definitions(one.access).versions("notes")) == 1
+                group.start_soon(create, Definitions(place.access, Catalogue(())), number)
+        assert len(await Definitions(one.access, Catalogue(())).versions("notes")) == 1
 
     assert len(taken) == 7
 
@@ -136,8 +137,8 @@ async def test_work_that_is_tried_again_is_done_once(
     definitions: Definitions, store: Store
 ) -> None:
     """The writer does not always know whether a commit took place."""
-    edit = definitions._edit(notes(), Visibility.PRIVATE, None, "")
-    other = definitions._edit(notes("Other."), Visibility.PRIVATE, None, "")
+    edit = await definitions._edit(notes(), Visibility.PRIVATE, None, "")
+    other = await definitions._edit(notes("Other."), Visibility.PRIVATE, None, "")
 
     def twice(tx: Transaction) -> list[int]:
         create = partial(stored.create, "local", edit, Visibility.PRIVATE)
@@ -163,8 +164,27 @@ async def test_rollback_is_a_version_that_says_what_an_earlier_one_said(
 
     assert (back.origin.version, back.sha256) == (3, first.sha256)
     assert (await definitions.versions("notes"))[0].note == "As version 1."
-    with pytest.raises(NotFoundError, match="no version of definition 'notes' '9'"):
+    with pytest.raises(NotFoundError, match="no version 'notes@9'; did you mean 'notes@3'"):
         await definitions.rollback("notes", 9)
+
+
+async def test_version_is_asked_for_behind_the_name(definitions: Definitions) -> None:
+    first = await definitions.create(notes())
+    await definitions.edit("notes", notes("Makes notes."), made_from=1)
+
+    assert await definitions.get("notes@1") == first
+    assert await definitions.get("local/notes@1", version=1) == first
+    assert (first.reference, first.pinned) == ("local/notes", "local/notes@1")
+    for wrong in ("notes@3", "notes@0", "notes@2147483648", "notes@99999999999999999999", "n@1"):
+        with pytest.raises(NotFoundError):
+            await definitions.get(wrong)
+    for number in (0, -1, 2**31, 2**63, 10**30):
+        with pytest.raises(NotFoundError):
+            await definitions.get("notes", version=number)
+    with pytest.raises(InvalidInputError, match="'notes@1' is no version 2"):
+        await definitions.get("notes@1", version=2)
+    with pytest.raises(NotFoundError):
+        await definitions.edit("notes@2", notes("x"), made_from=2)
 
 
 async def test_diff_is_of_what_a_person_reads(definitions: Definitions) -> None:
@@ -331,7 +351,7 @@ async def test_what_is_no_spec_is_not_put_on_record(
 
 async def test_text_that_was_changed_behind_the_record_is_refused_and_hides_no_other() -> None:
     async with open_store(load_settings().effective_database_url) as store:
-        definitions = Definitions(store.access)
+        definitions = Definitions(store.access, Catalogue(()))
         await definitions.create(notes())
         await definitions.create(named("others"))
         wide = json.dumps(notes(capabilities=[{"WorkspaceTools": {"tools": ["write_file"]}}]))
@@ -347,7 +367,7 @@ async def test_text_that_was_changed_behind_the_record_is_refused_and_hides_no_o
 async def test_definition_that_is_no_spec_any_more_can_be_edited() -> None:
     """A newer program may be stricter; then its owner puts it right."""
     async with open_store(load_settings().effective_database_url) as store:
-        definitions = Definitions(store.access)
+        definitions = Definitions(store.access, Catalogue(()))
         await definitions.create(notes())
         rows("UPDATE definition_version SET spec = '{}'")
 
@@ -359,7 +379,7 @@ async def test_definition_that_is_no_spec_any_more_can_be_edited() -> None:
 
 
 async def test_database_refuses_a_visibility_that_there_is_not(store: Store) -> None:
-    await Definitions(store.access).create(notes())
+    await Definitions(store.access, Catalogue(())).create(notes())
     statement = sql("UPDATE definition SET visibility = 'public'")
 
     with pytest.raises(Exception, match="ck_definition_visibility"):
@@ -375,7 +395,7 @@ async def test_listing_and_lookup_take_the_indexes() -> None:
             asked.append((statement, values))
 
     async with open_store(load_settings().effective_database_url) as store:
-        definitions = Definitions(store.access)
+        definitions = Definitions(store.access, Catalogue(()))
         event.listen(Engine, "before_cursor_execute", note)
         try:
             await definitions.list(cursor="local/a")

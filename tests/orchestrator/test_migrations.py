@@ -19,6 +19,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from orchestrator.catalogue import Catalogue
 from orchestrator.definitions.definitions import Definitions
 from orchestrator.errors import HistoryUnreadableError, StoreUnavailableError
 from orchestrator.events import RunEnded
@@ -189,7 +190,7 @@ async def test_record_of_the_third_schema_takes_definitions(
     assert await read(url) == without_keys(before)
     async with open_store(url) as store:
         values = {"name": "notes", "description": "d", "instructions": "x"}
-        made = await Definitions(store.access).create(values)
+        made = await Definitions(store.access, Catalogue(())).create(values)
         assert made.origin.version == 1
 
 

@@ -174,16 +174,20 @@ async def test_agent_that_was_shared_by_hand_is_bounded_when_it_is_run(yard: Orc
 
 
 async def test_definition_gets_nothing_done_by_an_agent_that_may_do_more(
-    project: Path, tmp_path: Path, yard: Orchestrator
+    project: Path, tmp_path: Path
 ) -> None:
     specs = tmp_path / "specs"
     specs.mkdir()
     far = values({"LocalWorkspace": {"working_dir": "/"}}, name="far")
     (specs / "far.yaml").write_text(json.dumps(far))
     asks = values({"SubAgents": {"agents": ["far"]}}, name="asks")
-    await yard.definitions.create(asks)
 
     async with Orchestrator.open(project, specs=specs) as other:
+        with pytest.raises(SpecError, match=r"'far' cannot be used.*LocalWorkspace is refused"):
+            await other.definitions.create(asks)
+        (specs / "far.yaml").write_text(json.dumps(values(name="far")))
+        await other.definitions.create(asks)
+        (specs / "far.yaml").write_text(json.dumps(far))
         with pytest.raises(SpecError, match=r"'far' cannot be used.*LocalWorkspace is refused"):
             await other.run("asks", "go", model="offline")
     # A file may ask it: what it may do is up to whoever owns the disk.

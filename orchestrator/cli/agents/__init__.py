@@ -2,7 +2,7 @@
 
 import typer
 
-from orchestrator.cli.agents import defining, looking, telling
+from orchestrator.cli.agents import defining, importing, looking, telling
 
 app = typer.Typer(help="The agents there are.", no_args_is_help=True)
 
@@ -12,7 +12,7 @@ app.command("validate")(looking.validate)
 app.command("schema")(looking.schema)
 app.command("create")(defining.create)
 app.command("edit")(defining.edit)
-app.command("import")(defining.import_agent)
+app.command("import")(importing.import_agents)
 app.command("rollback")(defining.rollback)
 app.command("delete")(defining.delete)
 app.command("versions")(telling.versions)

@@ -1,4 +1,4 @@
-"""`workyard agents create`, `edit`, `import`, `rollback` and `delete`: what is kept on record."""
+"""`workyard agents create`, `edit`, `rollback` and `delete`: what is kept on record."""
 
 import getpass
 import os
@@ -11,79 +11,41 @@ from typing import Annotated
 import typer
 
 import orchestrator
-from orchestrator.catalogue import open_catalogue
 from orchestrator.cli.agents.opened import (
     NameArgument,
     NoteOption,
     OwnerOption,
     with_definitions,
 )
+from orchestrator.cli.agents.written import FORMATS, SharedOption, read, tell, visibility_of
 from orchestrator.cli.exits import reported
+from orchestrator.cli.run import SpecsOption
 from orchestrator.cli.terminal import stderr
 from orchestrator.definition import Visibility
-from orchestrator.errors import InvalidInputError, NotFoundError, OrchestratorError
-from orchestrator.formats.converted import Conversion
-from orchestrator.formats.reading import read_agent
+from orchestrator.errors import InvalidInputError
 from orchestrator.formats.writing import as_yaml
 from orchestrator.session import LOCAL_OWNER
-from orchestrator.settings import load_settings
-from orchestrator.specs import Spec, examine
-
-FileArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        help="A spec (YAML, JSON), an agent of Claude Code or VS Code (.md), or the older JSON.",
-    ),
-]
-SharedOption = Annotated[
-    bool | None,
-    typer.Option("--shared/--private", help="Who may run it: everybody, or its owner alone."),
-]
+from orchestrator.specs import Spec
 
 
 def create(
-    file: FileArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=FORMATS)],
     shared: SharedOption = None,
     owner: OwnerOption = LOCAL_OWNER,
     note: NoteOption = "",
+    specs: SpecsOption = None,
 ) -> None:
     """Put an agent on record, as version 1; what of the file cannot be taken along is said."""
     with reported():
-        read = _read(file)
+        values = read(file).values
 
     async def created(definitions: "orchestrator.Definitions") -> Spec:
-        visibility = _visibility(shared) or Visibility.PRIVATE
+        visibility = visibility_of(shared) or Visibility.PRIVATE
         return await definitions.create(
-            read.values, visibility=visibility, by=getpass.getuser(), note=note
+            values, visibility=visibility, by=getpass.getuser(), note=note
         )
 
-    _tell(with_definitions(owner, created))
-
-
-def import_agent(
-    file: FileArgument,
-    shared: SharedOption = None,
-    owner: OwnerOption = LOCAL_OWNER,
-    note: NoteOption = "",
-) -> None:
-    """Put an agent on record; one that is there already gets another version."""
-    with reported():
-        read = _read(file)
-
-    async def imported(definitions: "orchestrator.Definitions") -> Spec:
-        by, visibility = getpass.getuser(), _visibility(shared)
-        name = str(read.values["name"])
-        try:
-            last = (await definitions.versions(name, limit=1))[0].number
-        except NotFoundError:
-            seen_by = visibility or Visibility.PRIVATE
-            return await definitions.create(read.values, visibility=seen_by, by=by, note=note)
-        return await definitions.edit(
-            name, read.values, made_from=last, visibility=visibility, by=by, note=note
-        )
-
-    _tell(with_definitions(owner, imported))
+    tell(with_definitions(owner, created, specs))
 
 
 def edit(  # noqa: PLR0913 - each is an option of the command
@@ -94,44 +56,48 @@ def edit(  # noqa: PLR0913 - each is an option of the command
     made_from: Annotated[
         int | None,
         typer.Option(
-            "--made-from", metavar="N", help="Refuse if version N is not the current one any more."
+            "--made-from",
+            metavar="N",
+            min=1,
+            help="Refuse if version N is not the current one any more.",
         ),
     ] = None,
     shared: SharedOption = None,
     owner: OwnerOption = LOCAL_OWNER,
     note: NoteOption = "",
+    specs: SpecsOption = None,
 ) -> None:
     """Add a version to a definition. What somebody else has edited meanwhile is not lost."""
     last = with_definitions(owner, lambda found: found.versions(name, limit=1))[0].number
     written = None
     if file is not None:
         with reported():
-            values = _read(file).values
+            values = read(file).values
     else:
         now = with_definitions(owner, lambda found: found.get(name, version=last))
         values = dict(now.values)
         if shared is None:
             with reported():
                 written = _edited(now)
-                values = _read(written).values
+                values = read(written).values
 
     async def changed(definitions: "orchestrator.Definitions") -> Spec:
         return await definitions.edit(
             name,
             values,
             made_from=made_from or last,
-            visibility=_visibility(shared),
+            visibility=visibility_of(shared),
             by=getpass.getuser(),
             note=note,
         )
 
     try:
-        spec = with_definitions(owner, changed)
+        spec = with_definitions(owner, changed, specs)
     except typer.Exit:
         if written is not None:
             stderr.print(f"What you have written is in {written}.", markup=False)
         raise
-    _tell(spec)
+    tell(spec)
     if written is not None:
         written.unlink()
         written.parent.rmdir()
@@ -139,36 +105,23 @@ def edit(  # noqa: PLR0913 - each is an option of the command
 
 def rollback(
     name: NameArgument,
-    version: Annotated[int, typer.Argument(metavar="N", help="The version that was right.")],
+    version: Annotated[int, typer.Argument(metavar="N", min=1, help="The version that was right.")],
     owner: OwnerOption = LOCAL_OWNER,
     note: NoteOption = "",
+    specs: SpecsOption = None,
 ) -> None:
     """Add a version that says what an earlier one has said."""
 
     async def rolled_back(definitions: "orchestrator.Definitions") -> Spec:
         return await definitions.rollback(name, version, by=getpass.getuser(), note=note)
 
-    _tell(with_definitions(owner, rolled_back))
+    tell(with_definitions(owner, rolled_back, specs))
 
 
 def delete(name: NameArgument, owner: OwnerOption = LOCAL_OWNER) -> None:
     """Delete a definition. What its runs have run stays on record."""
     with_definitions(owner, lambda definitions: definitions.delete(name))
     stderr.print(f"Deleted {name}.", markup=False)
-
-
-def _read(file: Path) -> Conversion:
-    """Return what a file says, and print what could not be taken along.
-
-    Raises:
-        SpecError: It is no agent: the first fault, with its line if the file is a spec.
-    """
-    read = read_agent(file)
-    for problem in examine(read.values, read.lines, file)[1]:
-        raise problem
-    for note in read.notes:
-        stderr.print(f"{file}: {note}", markup=False)
-    return read
 
 
 def _edited(now: Spec) -> Path:
@@ -191,23 +144,3 @@ def _edited(now: Spec) -> Path:
             "and nothing has been changed."
         )
     return file
-
-
-def _visibility(shared: bool | None) -> Visibility | None:
-    if shared is None:
-        return None
-    return Visibility.SHARED if shared else Visibility.PRIVATE
-
-
-def _tell(spec: Spec) -> None:
-    typer.echo(f"{spec.origin.owner}/{spec.file} {spec.sha256}")
-    try:
-        file = open_catalogue(load_settings()).find(spec.name)
-    except OrchestratorError:  # of a file that has nothing to do with it
-        return
-    if file is not None:
-        stderr.print(
-            f"{spec.name!r} alone means {file}; this one is run as "
-            f"'{spec.origin.owner}/{spec.name}'.",
-            markup=False,
-        )

@@ -1,7 +1,8 @@
 """`workyard agents list`, `show`, `validate` and `schema`."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,17 +11,19 @@ import anyio
 import typer
 
 import orchestrator
-from orchestrator.catalogue import Catalogue, load_agent_file, open_catalogue
-from orchestrator.cli.agents.opened import OwnerOption, opened_definitions, with_definitions
+from orchestrator.catalogue import Catalogue, open_catalogue
+from orchestrator.cli.agents.opened import Lookup, OwnerOption, looking, with_definitions
 from orchestrator.cli.exits import reported
 from orchestrator.cli.run import JsonOption, SpecsOption
 from orchestrator.cli.terminal import print_table, write
 from orchestrator.definition import Definition, Visibility
-from orchestrator.errors import NotFoundError, SpecError
+from orchestrator.definitions.cast import cast_of
+from orchestrator.errors import LimitError, SpecError
+from orchestrator.formats.reading import SUFFIXES
 from orchestrator.formats.writing import as_yaml
 from orchestrator.session import LOCAL_OWNER
 from orchestrator.settings import load_settings
-from orchestrator.specs import Spec
+from orchestrator.specs import Spec, read_text
 from orchestrator.words import in_line, printable
 
 
@@ -81,32 +84,16 @@ def show(
     ] = None,
 ) -> None:
     """Print an agent's spec, and where it comes from."""
+
+    async def found() -> Spec:
+        async with looking(owner, specs) as lookup:
+            return await lookup.get(name, version)
+
     with reported():
-        spec = _found(open_catalogue(load_settings(), specs), name, owner, version)
+        spec = anyio.run(found)
         write(f"# {in_line(_told_of(spec))}\n# sha256 {spec.sha256}\n")
         is_file = spec.origin.owner is None
-        text = spec.file.read_text(encoding="utf-8") if is_file else as_yaml(spec.values)
-        write(text)
-
-
-def _found(catalogue: Catalogue, name: str, owner: str, version: int | None) -> Spec:
-    file = None if version is not None or "/" in name else catalogue.find(name)
-    if file is not None:
-        return load_agent_file(file)
-    if not load_settings().may_have_record:
-        raise NotFoundError("agent", name, known=catalogue.names())
-
-    async def get() -> Spec:
-        async with opened_definitions(owner) as definitions:
-            try:
-                return await definitions.get(name, version=version)
-            except NotFoundError as error:
-                if version is not None:
-                    raise
-                known = (*catalogue.names(), *error.known)
-                raise NotFoundError("agent", name, known=known) from None
-
-    return anyio.run(get)
+        write(read_text(spec.file) if is_file else as_yaml(spec.values))
 
 
 def _told_of(spec: Spec) -> str:
@@ -118,43 +105,64 @@ def _told_of(spec: Spec) -> str:
 def validate(
     named: Annotated[
         list[str] | None,
-        typer.Argument(help="Agents, or files of any format; all agents' files if none is named."),
+        typer.Argument(
+            help="Agents, or files of any format; all files and your definitions if none is named."
+        ),
     ] = None,
     specs: SpecsOption = None,
     owner: OwnerOption = LOCAL_OWNER,
     as_json: JsonOption = False,
 ) -> None:
     """Check specs whole, and report every fault with file, line, field and the way out."""
-    with reported():
-        catalogue = open_catalogue(load_settings(), specs)
+    told: list[dict[str, object]] = []
+
+    async def validated() -> int:
         faults = 0
-        told: list[dict[str, object]] = []
-        for name in named or catalogue.names():
-            where, findings = _findings(catalogue, name, owner)
-            faults += sum(finding.is_fault for finding in findings)
-            told.append({"agent": where, "findings": [asdict(finding) for finding in findings]})
-            if not as_json:
-                _print(where, findings)
+        async with looking(owner, specs) as lookup:
+            async for name in _names(lookup, named):
+                where, findings = await _findings(lookup, name)
+                faults += sum(finding.is_fault for finding in findings)
+                told.append({"agent": where, "findings": [asdict(each) for each in findings]})
+                if not as_json:
+                    _print(where, findings)
+        return faults
+
+    with reported():
+        faults = anyio.run(validated)
         if as_json:
             typer.echo(json.dumps(told))
         if faults:
             raise typer.Exit(2)
 
 
-def _findings(
-    catalogue: Catalogue, name: str, owner: str
-) -> tuple[str, "Sequence[orchestrator.Finding]"]:
-    def get(member: str) -> Spec:
-        return _found(catalogue, member, owner, None)
+async def _names(lookup: Lookup, named: list[str] | None) -> AsyncIterator[str]:
+    """Yield what is to be looked at: what is named, or all files and the owner's definitions."""
+    for name in named or lookup.files.names():
+        yield name
+    definitions = None if named else await lookup.definitions()
+    if definitions is not None:
+        for each in await definitions.own():
+            yield each.reference
 
-    file = Path(name) if "." in name else catalogue.find(name)
+
+async def _findings(lookup: Lookup, name: str) -> "tuple[str, Sequence[orchestrator.Finding]]":
+    is_path = Path(name).suffix in SUFFIXES or os.path.isfile(name)
+    file = Path(name) if is_path else lookup.files.find(name)
     if file is not None:
-        return str(file), orchestrator.findings_in_file(file, get)
+        where, (spec, findings) = str(file), orchestrator.examined(file)
+    else:
+        try:
+            spec = await lookup.get(name)
+        except SpecError as error:
+            return name, [orchestrator.fault(error)]
+        where, findings = spec.pinned, []
+    if spec is None:
+        return where, findings
     try:
-        spec = _found(catalogue, name, owner, None)
-    except SpecError as error:
-        return name, [orchestrator.Finding(error.problem, str(error.file), field=error.field)]
-    return f"{spec.origin.owner}/{spec.file}", orchestrator.findings_of(spec, get)
+        cast = await cast_of(spec, lookup.get)
+    except LimitError as error:
+        return where, [*findings, orchestrator.fault(spec.error(str(error), ("capabilities",)))]
+    return where, [*findings, *orchestrator.findings_of(spec, cast.member)]
 
 
 def _print(where: str, findings: "Sequence[orchestrator.Finding]") -> None:

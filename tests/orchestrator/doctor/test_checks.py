@@ -1,15 +1,21 @@
 """Each check of `workyard doctor`, where all is well and where it is not."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from orchestrator.catalogue import Catalogue
+from orchestrator.definitions.definitions import open_definitions
 from orchestrator.doctor import agents, machine
 from orchestrator.doctor.findings import Finding, Status
 from orchestrator.models.user_settings import FILE
 from orchestrator.settings import Settings, load_settings
+from orchestrator.store.database import database_revisions
+from orchestrator.store.store import open_store
 
 
 def said(finding: Finding) -> tuple[Status, str]:
@@ -108,6 +114,10 @@ def test_model_that_lacks_its_key_is_named() -> None:
     assert status is Status.FAILED
     assert "set OPENAI_API_KEY" in text
     assert "WORKYARD_MODEL" in text
+    status, text = said(agents.model(Settings(model="nobody:x"), {"ANTHROPIC_API_KEY": "sk-1"}))
+    assert status is Status.FAILED
+    assert "There is no provider 'nobody'" in text
+    assert agents.model(Settings(model="offline"), {}).status is Status.WARNING
 
 
 @pytest.mark.parametrize(
@@ -128,14 +138,47 @@ def test_what_is_wrong_with_the_settings_of_models_is_named(text: str, part: str
     assert part in told
 
 
-def test_broken_spec_is_named_and_the_others_are_counted() -> None:
+async def test_broken_spec_is_named_and_the_others_are_counted() -> None:
     own = Path(os.environ["WORKYARD_CONFIG_DIR"]) / "agents"
     own.mkdir(parents=True)
     (own / "broken.yaml").write_text("name: broken\ntols: []\n")
 
-    broken, counted = agents.specs(load_settings())
+    broken, counted = [each async for each in agents.agents(load_settings())]
 
     assert (broken.check, broken.status) == ("agent broken", Status.FAILED)
     assert "broken.yaml" in broken.detail
     sound = len(Catalogue().names())
     assert (counted.status, counted.detail) == (Status.OK, f"{sound} of {sound + 1} can be run")
+    assert not load_settings().may_have_record
+
+
+async def test_definition_that_cannot_be_run_is_named_with_the_reason(url: str) -> None:
+    async with open_definitions(url, Catalogue(())) as definitions:
+        plain: dict[str, JsonValue] = {"name": "helper", "description": "d", "instructions": "x"}
+        asks: JsonValue = [{"SubAgents": {"agents": ["helper"]}}]
+        await definitions.create(plain)
+        await definitions.create({**plain, "name": "chief", "capabilities": asks})
+        await definitions.of("ada").create({**plain, "name": "theirs"})
+        await definitions.delete("helper")
+
+    chief, counted = [each async for each in agents.agents(Settings(database_url=url))]
+
+    assert (chief.check, chief.status) == ("agent local/chief", Status.FAILED)
+    assert "There is no agent 'helper'" in chief.detail
+    sound = len(Catalogue().names())
+    assert counted.detail == f"{sound} of {sound + 1} can be run"
+
+
+async def test_record_of_before_is_not_upgraded_to_look_for_agents(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'record.db'}"
+    async with open_store(url):
+        pass
+    with closing(sqlite3.connect(tmp_path / "record.db")) as record:
+        record.execute("UPDATE alembic_version SET version_num = '0003'")
+        record.execute("PRAGMA user_version = 3")
+        record.commit()
+
+    (counted,) = [each async for each in agents.agents(Settings(database_url=url))]
+
+    assert counted.status is Status.OK
+    assert (await database_revisions(url)).found == "0003"
