@@ -36,6 +36,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EXIT_INVALID_INPUT, f"{self.prog}: {message}; see --help\n")
 
 
+class _Reader(_Parser):
+    """A parser for who only wants to know what arguments mean."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InvalidInputError(f"{self.prog}: {message}; see {self.prog} --help.")
+
+
 def main(
     argv: Sequence[str] | None = None,
     *,
@@ -83,11 +90,34 @@ def main(
     return 0
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = _Parser(
+def granted_by(
+    argv: Sequence[str], *, program: str = PROGRAM, embedder: Embedder | None = None
+) -> Grant:
+    """Return what callers may do at a server that is started with these arguments.
+
+    Args:
+        argv: the arguments behind the program's name; `--root` may be missing.
+        program: how the server is called.
+        embedder: who offers more than files there.
+
+    Raises:
+        InvalidInputError: no server would start with them.
+    """
+    parser = _parser(program, _Reader)
+    if embedder is not None:
+        embedder.add_arguments(parser)
+    # Below no root lies the file of a grant, when none is named.
+    arguments = parser.parse_args(["--root", os.devnull, *argv])
+    _take_agents_out(arguments)
+    return _effective_grant(arguments)
+
+
+def _parser(program: str, kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
+    parser = kind(
         prog=program,
         description="Serve the files of one directory to MCP hosts, over stdio or HTTP.",
         allow_abbrev=False,
+        add_help=kind is _Parser,
     )
     # Hosts start a server without a shell, and pass on `~` as it stands in their settings.
     parser.add_argument(

@@ -126,6 +126,8 @@ class RunnableAgent:
     """The JSON schema of each input."""
     required: frozenset[str] = frozenset()
     """Inputs that have to be given."""
+    lacks: tuple[str, ...] = ()
+    """What it is granted elsewhere, and not by who runs it here: in words."""
     problem: str = ""
     """Why it cannot be run."""
 

@@ -88,6 +88,8 @@ def _agent_rows(agent: RunnableAgent) -> list[str]:
             about.append(f"default {_json(schema['default'])}")
         described = f": {schema['description']}" if schema.get("description") else ""
         rows.append(f"  input {name} ({', '.join(about)}){described}")
+    if agent.lacks:
+        rows.append(f"  not granted here: {', '.join(agent.lacks)}")
     return rows
 
 

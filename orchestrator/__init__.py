@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.plain_script import run_sync
     from orchestrator.probing import ask_models
     from orchestrator.runner import RunHandle, RunResult
+    from orchestrator.serving import granted_by
     from orchestrator.spec_schema import editor_schema
     from orchestrator.store.approvals import Answer, Question
     from orchestrator.store.database import (
@@ -63,6 +64,7 @@ __all__ = [
     "facts_of",
     "fault",
     "findings_of",
+    "granted_by",
     "models_of",
     "open_definitions",
     "open_store",
@@ -103,6 +105,7 @@ _HOMES = {
     "database_revisions": "orchestrator.store.database",
     "examine": "orchestrator.doctor.examining",
     "facts_of": "orchestrator.models.prices",
+    "granted_by": "orchestrator.serving",
     "models_of": "orchestrator.models.prices",
     "open_store": "orchestrator.store.store",
     "run_sync": "orchestrator.plain_script",

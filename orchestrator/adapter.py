@@ -29,12 +29,12 @@ from orchestrator.errors import (
     OrchestratorError,
     SpecError,
 )
+from orchestrator.reach import WORKSPACE_TOOLS
 from orchestrator.specs import Spec
 
 _PATH_FORMATS = ("path", "file-path", "directory-path")
 _PATH_NAMES = ("path", "file", "directory", "dir")
 _SHOWN_CHARS = 80
-_WORKSPACE_TOOLS = "WorkspaceTools"
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ def _read(file: Path) -> SpecCard:
 def _grant(spec: Spec) -> AgentGrant:
     """Return what the spec's `WorkspaceTools` grant."""
     for index, entry in enumerate(spec.document.capabilities):
-        given = entry.get(_WORKSPACE_TOOLS) if isinstance(entry, dict) else None
+        given = entry.get(WORKSPACE_TOOLS) if isinstance(entry, dict) else None
         if given is None:
             continue
         try:

@@ -111,7 +111,9 @@ class LateRunner:
         if self._late.is_loading or await anyio.to_thread.run_sync(_has_definitions):
             with suppress(ServerError):  # files are there without it; who wants a run is told why
                 return await (await self._running()).agents()
-        return await anyio.to_thread.run_sync(_listed, self._late.operator)
+        operator = self._late.operator
+        grant = operator.grant if self._share is None else self._share[1]
+        return await anyio.to_thread.run_sync(_listed, operator, grant)
 
     async def start(self, order: Order, host: HostModel) -> str:
         """Start a run and return its id."""
@@ -149,10 +151,10 @@ def _loaded() -> type["Running"]:
     return Running
 
 
-def _listed(operator: Operator) -> list[RunnableAgent]:
+def _listed(operator: Operator, grant: Grant) -> list[RunnableAgent]:
     from orchestrator.runnable import runnable_agents
 
-    return runnable_agents(operator)
+    return runnable_agents(operator, grant)
 
 
 def _has_definitions() -> bool:

@@ -7,18 +7,24 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mcp_server.errors import UnavailableError
+from mcp_server.fence.grant import Grant
 from mcp_server.ports import Operator, RunnableAgent
 from orchestrator.catalogue import Catalogue, open_catalogue
 from orchestrator.definition import Definition
 from orchestrator.errors import OrchestratorError, SpecError
+from orchestrator.reach import excesses
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec
 
 _ANY = "SELECT 1 FROM definition WHERE deleted_at IS NULL LIMIT 1"
 
 
-def runnable_agents(operator: Operator) -> list[RunnableAgent]:
+def runnable_agents(operator: Operator, grant: Grant) -> list[RunnableAgent]:
     """Return every agent, by name; one whose spec is broken says so.
+
+    Args:
+        operator: Whose agents they are.
+        grant: What they may do here.
 
     Raises:
         UnavailableError: The agents cannot be looked for.
@@ -26,7 +32,7 @@ def runnable_agents(operator: Operator) -> list[RunnableAgent]:
     try:
         specs = None if operator.specs is None else Path(operator.specs)
         catalogue = open_catalogue(load_settings(), specs)
-        return [_runnable(catalogue, name) for name in catalogue.names()]
+        return [_runnable(catalogue, name, grant) for name in catalogue.names()]
     except OrchestratorError as error:
         raise UnavailableError(f"The agents cannot be listed: {error}") from error
 
@@ -51,15 +57,15 @@ def may_have_definitions() -> bool:
         return False
 
 
-def _runnable(catalogue: Catalogue, name: str) -> RunnableAgent:
+def _runnable(catalogue: Catalogue, name: str, grant: Grant) -> RunnableAgent:
     try:
-        return _as_told(name, catalogue.get(name))
+        return _as_told(name, catalogue.get(name), grant)
     except SpecError as error:
         return RunnableAgent(name=name, description="", problem=without_place(error))
 
 
 def runnable_definitions(
-    definitions: Iterable[Definition], owner: str, files: Container[str]
+    definitions: Iterable[Definition], owner: str, files: Container[str], grant: Grant
 ) -> Iterator[RunnableAgent]:
     """Yield definitions as an owner asks for them: by name, or by owner and name.
 
@@ -67,6 +73,7 @@ def runnable_definitions(
         definitions: What the owner may see.
         owner: Who asks.
         files: The names that mean files.
+        grant: What they may do here.
     """
     for each in definitions:
         is_plain = each.owner == owner and each.name not in files
@@ -74,15 +81,16 @@ def runnable_definitions(
         if each.spec is None:
             yield RunnableAgent(name=name, description="", problem=each.problem)
         else:
-            yield _as_told(name, each.spec)
+            yield _as_told(name, each.spec, grant)
 
 
-def _as_told(name: str, spec: Spec) -> RunnableAgent:
+def _as_told(name: str, spec: Spec, grant: Grant) -> RunnableAgent:
     return RunnableAgent(
         name=name,
         description=spec.document.description,
         inputs=spec.inputs,
         required=spec.required_inputs,
+        lacks=tuple(excess.named for excess in excesses(spec, grant)),
     )
 
 

@@ -88,6 +88,8 @@ class Running:
     operator: Operator
     connection: WorkspaceConnection
     """How agents reach the workspace, within what may be done there."""
+    grant: Grant
+    """What may be done there."""
     owner: str | None
     """Whose sessions are there; None for everybody's."""
     agents_of: str = LOCAL_OWNER
@@ -108,7 +110,8 @@ class Running:
             async with Orchestrator.open(
                 operator.root, specs=operator.specs, connect=connect
             ) as yard:
-                yield cls(yard, operator, yard.connection, owner_of("", operator.grant))
+                owner = owner_of("", operator.grant)
+                yield cls(yard, operator, yard.connection, operator.grant, owner)
 
     def of(self, caller: str, grant: Grant) -> Self:
         """Return what one of several callers has of this; the record and the places are shared."""
@@ -116,6 +119,7 @@ class Running:
         return replace(
             self,
             connection=self.connection.within(grant),
+            grant=grant,
             owner=owner,
             agents_of=owner or LOCAL_OWNER,
             at_once=MAX_OF_ONE,
@@ -123,11 +127,11 @@ class Running:
 
     async def agents(self) -> list[RunnableAgent]:
         """Return the agents there are: the files, and the definitions."""
-        found = await anyio.to_thread.run_sync(runnable_agents, self.operator)
+        found = await anyio.to_thread.run_sync(runnable_agents, self.operator, self.grant)
         with _translated():
             page = await self.yard.definitions.of(self.agents_of).list(limit=MAX_PAGE)
         files = {agent.name for agent in found}
-        return [*found, *runnable_definitions(page.definitions, self.agents_of, files)]
+        return [*found, *runnable_definitions(page.definitions, self.agents_of, files, self.grant)]
 
     async def start(self, order: Order, host: HostModel) -> str:
         """Start a run and return its id.

@@ -6,6 +6,7 @@ should wait for at every start.
 
 import argparse
 import os
+import shlex
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,10 +14,13 @@ from pathlib import Path
 
 import anyio
 
+from mcp_server import command
+from mcp_server.errors import ServerError
 from mcp_server.fence.grant import Grant
 from mcp_server.ports import Offers, Operator
 from orchestrator.adapter import SpecCatalog, server_errors_raised
 from orchestrator.catalogue import open_catalogue
+from orchestrator.errors import InvalidInputError
 from orchestrator.late import LINGER_S, open_late
 from orchestrator.owners import owner_of
 from orchestrator.roots import as_globs, own_places, resolve_root
@@ -84,6 +88,18 @@ class Yard:
             else:
                 yield offers
             tasks.cancel_scope.cancel()
+
+
+def granted_by(flags: str) -> Grant:
+    """Return what callers may do where `workyard serve` is started with these flags.
+
+    Raises:
+        InvalidInputError: They are none, or what they name cannot be used.
+    """
+    try:
+        return command.granted_by(shlex.split(flags), program="workyard serve", embedder=Yard())
+    except (ServerError, ValueError) as error:  # the latter for a quotation without an end
+        raise InvalidInputError(f"{flags!r}: {error}") from error
 
 
 def _operator(arguments: argparse.Namespace, grant: Grant) -> Operator:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcp_server.fence.grant import Grant
 from orchestrator.agents import capability_problems, check_spec
 from orchestrator.capabilities import CAPABILITIES
 from orchestrator.catalogue import name_problems
@@ -15,6 +16,7 @@ from orchestrator.models.choice import require_key
 from orchestrator.models.naming import check_model_name
 from orchestrator.models.providers import OFFLINE
 from orchestrator.models.user_settings import ModelSettings, load_model_settings
+from orchestrator.reach import excesses
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec, examine, examine_file
 from orchestrator.teams.members import team_problems
@@ -30,7 +32,7 @@ class Finding:
     line: int | None = None
     field: str | None = None
     is_fault: bool = True
-    """Whether no run is possible; otherwise it is good to know."""
+    """Whether no run is possible, or none with all that it is granted; else it is good to know."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
@@ -63,12 +65,16 @@ def examined(file: Path) -> tuple[Spec | None, list[Finding]]:
     return spec, [*map(fault, problems), *notes]
 
 
-def findings_of(spec: Spec, get: Callable[[str], Spec]) -> list[Finding]:
+def findings_of(
+    spec: Spec, get: Callable[[str], Spec], operator: Grant | None = None
+) -> list[Finding]:
     """Return all that is to be said of a spec that can be read.
 
     Args:
         spec: The spec.
         get: Finds the spec of an agent that it may ask.
+        operator: What the operator grants where it is to run: to grant more is a fault then. When
+            nobody says, all but what is denied by default, and a note.
 
     Raises:
         InvalidInputError: If the settings of this process, or of its models, cannot be used.
@@ -84,7 +90,14 @@ def findings_of(spec: Spec, get: Callable[[str], Spec]) -> list[Finding]:
         except SpecError as error:  # what only the whole of it shows
             faults = [error]
     known = load_model_settings(load_settings().config_dir)
-    return [*map(fault, faults), *_of_model(spec, known)]
+    return [*map(fault, faults), *_of_grant(spec, operator), *_of_model(spec, known)]
+
+
+def _of_grant(spec: Spec, operator: Grant | None) -> Iterator[Finding]:
+    """Yield what a spec grants and the operator does not."""
+    said = _note if operator is None else fault
+    for excess in excesses(spec, operator or Grant.full()):
+        yield said(spec.error(excess.problem, excess.place))
 
 
 def _of_capabilities(spec: Spec) -> Iterator[SpecError]:

@@ -31,7 +31,7 @@ LAYERS = {
         ("lifecycle", "models", "owners"),
         ("responses", "totals", "fitting", "schemas", "install"),
         ("events", "specs", "session", "state", "trust", "definition"),
-        ("catalogue", "store", "history", "words", "formats"),
+        ("catalogue", "store", "history", "words", "formats", "reach"),
         ("adapter",),
         ("transcripts",),
         ("connections", "compaction", "session_state", "client_model", "runnable", "teams"),
@@ -64,6 +64,7 @@ MAY_IMPORT_THE_SERVER = {
     "approvals",
     "adapter",
     "transcripts",
+    *("reach", "validation"),  # what a spec grants, beside what its operator does
     *("serving", "client_model", "runnable", "running", "late", "owners"),  # what it is offered
 }
 """The only modules of the orchestrator that import `mcp_server`, apart from the seam of `serve`."""

@@ -323,6 +323,7 @@ async def test_definitions_are_listed_and_run_for_a_host(project: Path) -> None:
 
     for name in ("repo_guide", "scribe", "ada/reader"):
         assert name in listed
+    assert "\n  not granted here: list_directory, grep, write_file\n" in listed  # of doc_writer
     assert "ada/scribe" not in listed
     assert text_of(written).startswith("Written.")
     assert text_of(read).startswith("Read.")

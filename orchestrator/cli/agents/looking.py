@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,8 @@ from orchestrator.session import LOCAL_OWNER
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec, read_text
 from orchestrator.words import in_line, printable
+
+Get = Callable[[str], Spec]
 
 
 def list_agents(specs: SpecsOption = None, owner: OwnerOption = LOCAL_OWNER) -> None:
@@ -111,6 +114,15 @@ def validate(
     ] = None,
     specs: SpecsOption = None,
     owner: OwnerOption = LOCAL_OWNER,
+    served: Annotated[
+        str | None,
+        typer.Option(
+            "--serve",
+            metavar="FLAGS",
+            help="As 'workyard serve' is started, such as '--read-only --deny customers': what a "
+            "spec grants beyond that is a fault.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check specs whole, and report every fault with file, line, field and the way out."""
@@ -120,7 +132,7 @@ def validate(
         faults = 0
         async with looking(owner, specs) as lookup:
             async for name in _names(lookup, named):
-                where, findings = await _findings(lookup, name)
+                where, findings = await _findings(lookup, name, judge)
                 faults += sum(finding.is_fault for finding in findings)
                 told.append({"agent": where, "findings": [asdict(each) for each in findings]})
                 if not as_json:
@@ -128,6 +140,8 @@ def validate(
         return faults
 
     with reported():
+        operator = None if served is None else orchestrator.granted_by(served)
+        judge = partial(orchestrator.findings_of, operator=operator)
         faults = anyio.run(validated)
         if as_json:
             typer.echo(json.dumps(told))
@@ -145,7 +159,9 @@ async def _names(lookup: Lookup, named: list[str] | None) -> AsyncIterator[str]:
             yield each.reference
 
 
-async def _findings(lookup: Lookup, name: str) -> "tuple[str, Sequence[orchestrator.Finding]]":
+async def _findings(
+    lookup: Lookup, name: str, judge: "Callable[[Spec, Get], list[orchestrator.Finding]]"
+) -> "tuple[str, Sequence[orchestrator.Finding]]":
     is_path = Path(name).suffix in SUFFIXES or os.path.isfile(name)
     file = Path(name) if is_path else lookup.files.find(name)
     if file is not None:
@@ -162,7 +178,7 @@ async def _findings(lookup: Lookup, name: str) -> "tuple[str, Sequence[orchestra
         cast = await cast_of(spec, lookup.get)
     except LimitError as error:
         return where, [*findings, orchestrator.fault(spec.error(str(error), ("capabilities",)))]
-    return where, [*findings, *orchestrator.findings_of(spec, cast.member)]
+    return where, [*findings, *judge(spec, cast.member)]
 
 
 def _print(where: str, findings: "Sequence[orchestrator.Finding]") -> None:
