@@ -21,6 +21,7 @@ from pydantic_ai.settings import ModelSettings
 
 from orchestrator.compaction.summary import SummaryError, summarize
 from orchestrator.compaction.window import AT, context_tokens, cut, tokens_of
+from orchestrator.models.too_long import window_told
 
 _log = logging.getLogger(__name__)
 
@@ -95,8 +96,8 @@ class Compaction(AbstractCapability[Any]):
         if not isinstance(error, ModelContextWindowExceededError) or request_context.attempt > 1:
             raise error
         # What the model can take is less than what it got, whatever its makers say.
-        size = max(context_tokens(ctx.messages), MIN_WINDOW_TOKENS)
-        window = min(self._window_of(request_context.model), size)
+        size = window_told(error) or context_tokens(ctx.messages)
+        window = min(self._window_of(request_context.model), max(size, MIN_WINDOW_TOKENS))
         if await self._shorten(ctx, request_context, window, "over_limit"):
             raise RetryModelRequest from error
         raise error

@@ -5,5 +5,6 @@ user_settings.py  `models.toml`: aliases, a default, stand-ins, limits, servers 
 choice.py         which model a run uses
 prices.py         what models cost and how much they take, where that is known
 patience.py       tries again what may go well the next time
+too_long.py       servers that say in words of their own that they got more than they can take
 service.py        models, built once and shared
 """

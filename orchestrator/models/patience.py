@@ -27,6 +27,8 @@ from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 
+from orchestrator.models.too_long import too_long_named
+
 MAX_WAIT_S = 120.0
 """Who asks for a longer wait is not waited for: that is for the caller to decide."""
 
@@ -75,9 +77,10 @@ class PatientModel(WrapperModel):
             ModelAPIError: That of the last attempt.
         """
         retries, settings = self._split(model_settings)
-        return await self._until_answered(
-            retries, lambda: self.wrapped.request(messages, settings, model_request_parameters)
-        )
+        with too_long_named():
+            return await self._until_answered(
+                retries, lambda: self.wrapped.request(messages, settings, model_request_parameters)
+            )
 
     @asynccontextmanager
     async def request_stream(
@@ -90,6 +93,7 @@ class PatientModel(WrapperModel):
         """Open the stream of the first attempt that gets one; see `request`."""
         retries, settings = self._split(model_settings)
         async with AsyncExitStack() as stack:
+            stack.enter_context(too_long_named())
             yield await self._until_answered(
                 retries,
                 lambda: stack.enter_async_context(

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from tests.wire.script import Answer, Call, Drop, Fail, Hang, Received, Say, Stop, Turn
+from tests.wire.script import Answer, Call, Drop, Fail, Hang, Heard, Received, Say, Stop, Turn
 
 Json = dict[str, Any]  # the bodies of five APIs have no type in common
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -85,6 +85,8 @@ def endpoint(wire_format: WireFormat, player: Player) -> Endpoint:
                 return _drop(Turn((Say(text),)), wire_format, received)
             case Stop(text):
                 return _stop(Turn((Say(text),)), wire_format, received)
+            case Heard() as heard:
+                return _heard(heard)
             case Turn() as turn:
                 return _play(turn, wire_format, received)
             case Say() | Call() as part:
@@ -147,6 +149,11 @@ def _stop(turn: Turn, wire_format: WireFormat, received: Received) -> Response:
         return StreamingResponse(frames, media_type=EVENT_STREAM)
     whole = json.dumps(wire_format.whole(turn, received))
     return Response(whole[: len(whole) // 2], media_type="application/json")
+
+
+def _heard(heard: Heard) -> Response:
+    kind = EVENT_STREAM if heard.body.startswith(b"data:") else "application/json"
+    return Response(heard.body, heard.status, media_type=kind)
 
 
 def _fail(fail: Fail, wire_format: WireFormat, received: Received) -> Response:

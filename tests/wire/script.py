@@ -79,6 +79,14 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What a real server has said, byte for byte, whatever it was asked here."""
+
+    body: bytes
+    status: int = 200
+
+
+@dataclass(frozen=True)
 class Received:
     """One request, decoded."""
 
@@ -101,7 +109,7 @@ class Received:
     """What tools answered so far, as text, oldest first."""
 
 
-Answer = Turn | Say | Call | Fail | Hang | Drop | Stop
+Answer = Turn | Say | Call | Fail | Hang | Drop | Stop | Heard
 Script = Sequence[Answer] | Callable[[Received], Answer]
 
 
