@@ -124,7 +124,11 @@ def show_files(query: Query, found: FileCounts, form: str) -> str:
 
 
 def _nothing(query: Query, path: str) -> str:
-    return f"No matches for {quoted(query.pattern)} under {shown(path)}."
+    nothing = f"No matches for {quoted(query.pattern)} under {shown(path)}"
+    if query.glob is None:
+        return f"{nothing}."
+    # Else who has guessed at the glob takes it that no file has the words, and asks no more.
+    return f"{nothing} in files like {quoted(query.glob)}; leave out glob to search all."
 
 
 def _footer(missing: int, one: str, more: str) -> Iterator[str]:

@@ -29,6 +29,18 @@ async def test_matches_are_shown_by_path_and_line(yard: Yard, workspace: Workspa
     )
 
 
+async def test_answer_of_nothing_says_that_not_all_files_were_searched(
+    workspace: Workspace,
+) -> None:
+    """A small model took a glob from the description, and asked the same twelve times."""
+    for output in ("lines", "files", "count"):
+        found = await call(workspace, "grep", pattern="total", glob="docs/**/*.md", output=output)
+        assert found == (
+            "No matches for 'total' under '.' in files like 'docs/**/*.md'; "
+            "leave out glob to search all."
+        )
+
+
 async def test_many_matches_say_how_many_are_missing(yard: Yard, narrow: Workspace) -> None:
     yard.write("a.txt", "needle\n" * 5)
     assert await call(narrow, "grep", pattern="needle") == (
