@@ -24,6 +24,7 @@ from pydantic_ai.capabilities import AbstractCapability
 from orchestrator.agents import WorkyardAgent
 from orchestrator.approvals.questions import Questions, WaitsError
 from orchestrator.budget.allowance import Allowances
+from orchestrator.counting import Counting
 from orchestrator.errors import (
     ApprovalNeededError,
     ModelUnavailableError,
@@ -333,6 +334,7 @@ async def _outcome(
                 deps=request.draft.inputs or None,
                 capabilities=[
                     *capabilities,
+                    Counting(),
                     Questions(run.decisions, recorder.put),
                     *([Resumption(run)] if run.attempt > 1 else []),
                     *([request.share] if request.share else []),
