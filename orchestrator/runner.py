@@ -22,9 +22,9 @@ from pydantic_ai import CancellationToken, RunCancelled, UsageLimits
 from pydantic_ai.capabilities import AbstractCapability
 
 from orchestrator.agents import WorkyardAgent
+from orchestrator.amends import Amends
 from orchestrator.approvals.questions import Questions, WaitsError
 from orchestrator.budget.allowance import Allowances
-from orchestrator.counting import Counting
 from orchestrator.errors import (
     ApprovalNeededError,
     ModelUnavailableError,
@@ -334,7 +334,7 @@ async def _outcome(
                 deps=request.draft.inputs or None,
                 capabilities=[
                     *capabilities,
-                    Counting(),
+                    Amends(),
                     Questions(run.decisions, recorder.put),
                     *([Resumption(run)] if run.attempt > 1 else []),
                     *([request.share] if request.share else []),

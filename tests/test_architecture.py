@@ -38,7 +38,7 @@ LAYERS = {
         ("approvals", "budget"),
         ("orders",),
         ("capabilities", "harness"),
-        ("agents", "chain", "counting", "recorder", "resumption", "failures"),
+        ("agents", "amends", "chain", "recorder", "resumption", "failures"),
         ("definitions", "spec_schema", "validation"),
         ("runner",),
         ("busy", "replay", "once", "doctor", "probing"),

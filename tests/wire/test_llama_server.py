@@ -35,6 +35,8 @@ _CALL = (
     '{"tool_calls":[{"index":0,"id":"OFOEOjEeIkzfH8G4Ljbyu5VSQV1MyIBP","type":"function",'
     '"function":{"name":"list_directory","arguments":"{"}}]}',
 )
+_SAME_ID = ("null", _CALL[1].replace('"index":0', '"index":1'))
+_SAME_ID_MORE = ("null", '{"tool_calls":[{"index":1,"function":{"arguments":"}"}}]}')
 _MORE = ("null", '{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}')
 _TEXT = ("null", '{"content":"There is one file."}')
 
@@ -87,3 +89,20 @@ async def test_limit_of_tokens_holds_where_the_server_counts_none(
     assert len(wire.requests) == 3
     counted = rows("SELECT input_tokens + output_tokens FROM run")
     assert counted[0][0] > 1500, "what was guessed is on record"
+
+
+async def test_calls_of_one_answer_with_one_id_are_told_apart(
+    served: Served, yard: Orchestrator
+) -> None:
+    """GLM, DeepSeek and Kimi have done so; Pydantic AI ends a run there."""
+    twice = heard(_CALL, _MORE, _SAME_ID, _SAME_ID_MORE, why="tool_calls")
+    wire = served.play([twice, SAYS])
+
+    run = await yard.run("lister", "Go.", model=MODEL)
+
+    assert (run.output, run.usage.tool_calls) == ("There is one file.", 2)
+    *_, asked, first, second = wire.requests[1].body["messages"]
+    ids = [call["id"] for call in asked["tool_calls"]]
+    assert ids == [first["tool_call_id"], second["tool_call_id"]]
+    assert ids[1] == f"{ids[0]}_2"
+    assert rows("SELECT count(*) FROM tool_call") == [(2,)]
