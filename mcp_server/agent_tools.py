@@ -62,18 +62,18 @@ class AgentCall:
 
     async def _ask(self, report: RunReport) -> bool:
         """Let the host ask its user; return whether the run goes on."""
-        goes_on = False
+        goes_on = None
         for question in report.questions:
             verdict = await ask(self.context, question)
             if verdict is None:
                 return False
-            goes_on = await self.answer(report.run_id, verdict)
-        return goes_on
+            goes_on = await self.answer(question.run_id, verdict)
+        return goes_on is not None
 
-    async def answer(self, run_id: str, verdict: Verdict) -> bool:
-        """Write an answer down, and let the run go on if it was the last one."""
+    async def answer(self, run_id: str, verdict: Verdict) -> str | None:
+        """Write an answer down, and let the run go on if it was the last one; return which."""
         # Cancelled in the middle of this, nobody would know of a run that goes on.
-        goes_on = False
+        goes_on = None
         with anyio.CancelScope(shield=True):
             goes_on = await self.runner.answer(run_id, verdict, SampledModel(self.context))
         return goes_on
@@ -160,7 +160,7 @@ class AnswerRun(AgentArguments):
     """The arguments of `answer_run`."""
 
     run_id: RunId
-    """The run that waits."""
+    """The run that waits; of a call that another run has asked for, either."""
     approve: bool
     """What your user says: true lets the call be made, false refuses it."""
     call_id: str | SkipJsonSchema[None] = None
@@ -177,8 +177,10 @@ class AnswerRun(AgentArguments):
             reason=self.reason,
         )
         before = (await call.runner.report(self.run_id)).last_step
-        if await call.answer(self.run_id, verdict):
-            return await call.watch(self.run_id, after=before, wait_s=call.patience_s)
+        goes_on = await call.answer(self.run_id, verdict)
+        if goes_on is not None:
+            after = before if goes_on == self.run_id else 0
+            return await call.watch(goes_on, after=after, wait_s=call.patience_s)
         return tell_questions(await call.runner.report(self.run_id))
 
 

@@ -156,6 +156,8 @@ class Step:
 class Question:
     """A call of a run, or of a run that works for it, which waits for a person's yes."""
 
+    run_id: str
+    """The run that asks. Calls of different runs can have the same id."""
     call_id: str
     asked: str
     """Who wants to call what, in a line."""
@@ -267,12 +269,15 @@ class AgentRunner(Protocol):
         """
         ...
 
-    async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> bool:
-        """Write down what was said; return whether nothing is left to answer and the run goes on.
+    async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> str | None:
+        """Write down what was said; return the run that goes on if nothing is left to answer.
+
+        That is the one that nobody has asked, whichever of the runs that wait for it is named.
 
         Raises:
             NotFoundError: there is no such run, or no such question.
-            ConflictError: it does not wait.
+            ConflictError: it does not wait, or more than one call that waits has this id.
+            LimitError: no more runs may be under way; nothing was written down.
         """
         ...
 

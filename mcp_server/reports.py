@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any  # JSON as it goes
 
 from mcp_server.changed import ChangedFile
-from mcp_server.ports import RunnableAgent, RunReport, Step
+from mcp_server.ports import Question, RunnableAgent, RunReport, Step
 from mcp_server.text import MAX_ANSWER_BYTES, byte_size, counted, rows_that_fit
 
 RUN = "workyard/run"
@@ -56,10 +56,15 @@ def tell_questions(report: RunReport) -> Told:
         f"run_id {report.run_id!r}, the call_id, and what the user says. Do not decide yourself.",
     ]
     rows += rows_that_fit(
-        "\n".join(filter(None, ("", f"call_id {each.call_id!r}: {each.asked}", each.preview)))
+        "\n".join(filter(None, ("", f"{_named(each, report)}: {each.asked}", each.preview)))
         for each in report.questions
     )
     return Told("\n".join((*rows, "", *_facts(report))), _meta(report))
+
+
+def _named(question: Question, report: RunReport) -> str:
+    of_another = f" of run {question.run_id!r}" if question.run_id != report.run_id else ""
+    return f"call_id {question.call_id!r}{of_another}"
 
 
 def tell_progress(report: RunReport, waited_s: float) -> Told:

@@ -172,6 +172,7 @@ class Orchestrator:
             ApprovalNeededError: If a call of the run needs a yes that nobody has said yet.
             NotFoundError: If there is no such session, or no such agent any more.
             NotResumableError: If the run has succeeded, or the session has none.
+            ConflictError: If the run works for another one, with which it goes on.
             SessionBusyError: If a run holds the session.
             OrchestratorError: If the run cannot go on; nothing has been recorded then.
         """

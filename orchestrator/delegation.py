@@ -13,15 +13,20 @@ from typing import Any  # a run's deps are of any type
 
 import anyio
 from pydantic import JsonValue
-from pydantic_ai import ApprovalRequired, RunContext
+from pydantic_ai import ApprovalRequired, CallDeferred, RunContext, UsageLimitExceeded
 from pydantic_ai.models import Model
 
 from orchestrator.agents import WorkyardAgent
-from orchestrator.approvals.questions import WAITS_FOR
+from orchestrator.approvals.questions import ENDS, WAITS_FOR
 from orchestrator.capabilities import grant_of
 from orchestrator.connections import WorkspaceConnection
 from orchestrator.definitions.cast import Cast
-from orchestrator.errors import ApprovalNeededError, RunCancelledError, UnavailableError
+from orchestrator.errors import (
+    ApprovalNeededError,
+    OrchestratorError,
+    RunCancelledError,
+    UnavailableError,
+)
 from orchestrator.events import AgentAsked
 from orchestrator.ids import run_of
 from orchestrator.once import Earlier, begin_once
@@ -30,7 +35,7 @@ from orchestrator.session import DELEGATE
 from orchestrator.specs import Spec
 from orchestrator.store.claimed import RunDraft
 from orchestrator.teams.members import check_below
-from orchestrator.teams.shares import Share
+from orchestrator.teams.shares import Meter, Share
 from orchestrator.teams.subagents import Order, Team
 
 Build = Callable[[Spec, Model, WorkspaceConnection, Team], WorkyardAgent]
@@ -64,18 +69,15 @@ class RecordedTeam:
             begun = await begin_once(self.runner, request, _key(order, parent, ctx))
         except ApprovalNeededError as error:
             raise ApprovalRequired({WAITS_FOR: error.run_id}) from error
+        _note(begun, parent, ctx)
         if isinstance(begun, Earlier):
-            return _answered(begun)
-        if parent.recorder is not None:
-            parent.recorder.note(
-                AgentAsked(
-                    call_id=ctx.tool_call_id or "",
-                    agent=spec.name,
-                    session_id=begun.claimed.session_id,
-                    run_id=begun.claimed.id,
-                )
-            )
-        return await _answer_of(begun)
+            output: JsonValue = begun.run.output
+            return output
+        try:
+            return await _answer_of(begun)
+        except OrchestratorError:
+            await _go_on(ctx)
+            raise
 
     async def _request(
         self, spec: Spec, order: Order, parent: RunHandle, ctx: RunContext[Any]
@@ -105,11 +107,36 @@ def _key(order: Order, parent: RunHandle, ctx: RunContext[Any]) -> str:
     return DELEGATE + hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
-def _answered(earlier: Earlier) -> JsonValue:
-    if not earlier.has_succeeded:
-        raise UnavailableError(earlier.run.error_text or "its run has failed.")
-    output: JsonValue = earlier.run.output
-    return output
+def _note(begun: RunHandle | Earlier, parent: RunHandle, ctx: RunContext[Any]) -> None:
+    """Let the parent's events name the run of a delegate, once: it may be asked for again."""
+    if isinstance(begun, Earlier):
+        agent, session_id, run_id = begun.run.agent, begun.session_id, begun.run.id
+    else:
+        run = begun.claimed
+        agent, session_id, run_id = run.draft.agent, run.session_id, run.id
+    call_id = ctx.tool_call_id or ""
+    if run_id in parent.claimed.asked or parent.recorder is None:
+        return
+    parent.claimed.asked[run_id] = call_id
+    asked = AgentAsked(call_id=call_id, agent=agent, session_id=session_id, run_id=run_id)
+    parent.recorder.note(asked)
+
+
+async def _go_on(ctx: RunContext[Any]) -> None:
+    """End the run, if it has nothing left of what has ended its delegate.
+
+    The call is left as it is: resumed with more, the run goes on with what the delegate has done.
+
+    Raises:
+        CallDeferred: It ends when its other calls have come to their end.
+    """
+    assert isinstance(ctx.model, Model), "who has asked is a run on record"
+    meters = [one for one in ctx.capabilities.values() if isinstance(one, Meter)]
+    try:
+        for meter in meters:
+            await meter.check(ctx, ctx.model)
+    except UsageLimitExceeded as error:
+        raise CallDeferred({ENDS: error}) from error
 
 
 async def _answer_of(handle: RunHandle) -> JsonValue:

@@ -128,8 +128,8 @@ class LateRunner:
         """Return how a run stands, with its steps above `after`."""
         return await (await self._running()).report(run_id, after=after)
 
-    async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> bool:
-        """Write down what was said; return whether the run goes on."""
+    async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> str | None:
+        """Write down what was said; return the run that goes on, if one does."""
         return await (await self._running()).answer(run_id, verdict, host)
 
     async def cancel(self, run_id: str) -> None:

@@ -115,12 +115,10 @@ class Tasks:
         async with room:
             try:
                 begun = await begin_once(self.runner, self.request(task), key)
-                if isinstance(begun, Earlier):
-                    if begun.has_succeeded:
-                        return _done_before(number, begun)
-                    begun = await self.runner.resume(begun.request, begun.run.id)
             except OrchestratorError as error:
                 return TaskResult(number=number, error=error)
+            if isinstance(begun, Earlier):
+                return _done_before(number, begun)
             return await _ended(number, begun)
 
 
@@ -146,7 +144,7 @@ async def _ended(number: int, handle: RunHandle) -> TaskResult:
 def _done_before(number: int, earlier: Earlier) -> TaskResult:
     return TaskResult(
         number=number,
-        session_id=earlier.request.draft.session_id,
+        session_id=earlier.session_id,
         run_id=earlier.run.id,
         output=earlier.run.output,
         was_done=True,

@@ -14,20 +14,14 @@ from orchestrator.store.tables import RunRow
 
 @dataclass(frozen=True)
 class Earlier:
-    """A run that was begun for a key before, and has ended with an answer or an error."""
+    """A run that was begun for a key before, and has given its answer."""
 
-    request: RunRequest
-    """The same work, in the session where it was done."""
+    session_id: str
     run: RunRow
-
-    @property
-    def has_succeeded(self) -> bool:
-        """Whether there is an answer."""
-        return self.run.status == RunStatus.SUCCEEDED
 
 
 async def begin_once(runner: Runner, request: RunRequest, key: str) -> RunHandle | Earlier:
-    """Begin a run for a key; go on with one that was cancelled or interrupted.
+    """Begin a run for a key; go on with one that has ended without an answer.
 
     Raises:
         SessionBusyError: If a living process is at work on it.
@@ -43,6 +37,6 @@ async def begin_once(runner: Runner, request: RunRequest, key: str) -> RunHandle
     if not runs:
         return await runner.start(request)
     last = runs[-1]
-    if last.status in (RunStatus.SUCCEEDED, RunStatus.FAILED):
-        return Earlier(request, last)
+    if last.status == RunStatus.SUCCEEDED:
+        return Earlier(session.id, last)
     return await runner.resume(request, last.id)

@@ -9,7 +9,7 @@ one step behind.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard  # Any: a capability serves agents with deps of any type
+from typing import Any  # Any: a capability serves agents with deps of any type
 
 import anyio
 from pydantic_ai import RunContext, RunUsage
@@ -40,27 +40,28 @@ from orchestrator.chain import Chain, News, compacted_event, goes_on, repeats
 from orchestrator.events import (
     AgentMessage,
     Event,
-    FileChanged,
     ModelStoodIn,
     RunEnded,
     TextDelta,
     ThinkingDelta,
-    ToolCalled,
-    ToolReturned,
     Usage,
 )
 from orchestrator.failures import without_secrets
+from orchestrator.noted import Delta, Noted, is_result
 from orchestrator.store.claimed import Additions, ClaimedRun, Compacted
 from orchestrator.store.completion import uninterrupted
-from orchestrator.store.facts import shown
 from orchestrator.store.store import Store
-from orchestrator.store.usage import in_all, together, used_beside, used_by
+from orchestrator.store.usage import (
+    counted_for_broken_off,
+    in_all,
+    together,
+    used_beside,
+    used_by,
+)
 
 FLUSH_S = 0.2
 FLUSH_CHARS = 4096
 """Streamed text is written this often or in pieces of this size: not a transaction per token."""
-
-_Delta = type[TextDelta] | type[ThinkingDelta]
 
 
 @dataclass
@@ -77,18 +78,12 @@ class Recorder(AbstractCapability[Any]):
         self._chain = Chain(self.run)
         self._own: list[ModelMessage] = []
         """The run's messages that are on record."""
-        self._text: list[tuple[_Delta, str]] = []
-        self._text_chars = 0
-        self._has_shown_text = False
-        """Whether a part of the response that is being written is on record."""
-        self._events: list[Event] = []
-        self._results: list[ToolReturnPart] = []
         settled = self.run.settled
         # What is on record already and is told again, as far as it has not been told yet.
         self._known_answer = settled.answer
         self._known_calls = {*settled.called}
         self._known_results = {*settled.results}
-        self._changed: dict[str, list[FileChanged]] = {}  # by the ids of calls under way
+        self._noted = Noted({*settled.results})
         self._asked: list[ModelMessage] | None = None
         """The history with the first request, while that waits to be written with its answer."""
         self._flushed_at = time.monotonic()
@@ -105,18 +100,19 @@ class Recorder(AbstractCapability[Any]):
 
     def note(self, event: Event) -> None:
         """Take note of what happens beside the run, for it; it is written within `FLUSH_S`."""
-        self._note(event)
+        self._noted.note(event)
 
     async def put(self, questions: Sequence[Event]) -> None:
         """Write down what the run waits for."""
         for question in questions:
-            self._note(question)
+            self._noted.note(question)
         await self.flush()
 
-    def used(self) -> Usage:
-        """Return what this run has used."""
+    def sum_up(self) -> Usage:
+        """Take note of what no event has told of, and return what this run has used."""
+        self._noted.note_untold(self._messages)
         own = [*self._own, *self._chain.news(self._messages).new]
-        now = used_by(own, tool_calls=self.usage.tool_calls - self._before.tool_calls)
+        now = used_by(own, tool_calls=self._noted.calls)
         beside = used_beside(self.usage, self._before, own)
         return together(self.run.used, together(now, beside))
 
@@ -132,9 +128,9 @@ class Recorder(AbstractCapability[Any]):
 
     def _unwritten(self, history: Sequence[ModelMessage]) -> tuple[News, Additions]:
         """Return what is not on record yet."""
-        self._end_text()
+        self._noted.end_text()
         news = self._chain.news(history)
-        events, compacted = tuple(self._events), None
+        events, compacted = tuple(self._noted.events), None
         if news.given is not None:
             upto = self._chain.upto(news)
             compacted = Compacted(upto=upto, given=news.given, usage=self._used_beside())
@@ -144,7 +140,7 @@ class Recorder(AbstractCapability[Any]):
             compacted=compacted,
             messages=self._as_known(news.new),
             events=events,
-            results=tuple(self._results),
+            results=tuple(self._noted.results),
         )
 
     def _as_known(self, new: Sequence[ModelMessage]) -> Sequence[ModelMessage]:
@@ -154,9 +150,9 @@ class Recorder(AbstractCapability[Any]):
         if not isinstance(first, ModelRequest):
             return new
         parts = [
-            settled.results.get(part.tool_call_id, part) if _is_result(part) else part
+            settled.results.get(part.tool_call_id, part) if is_result(part) else part
             for part in first.parts
-            if not (_is_result(part) and part.tool_call_id in settled.in_messages)
+            if not (is_result(part) and part.tool_call_id in settled.in_messages)
         ]
         return [replace(first, parts=parts), *new[1:]]
 
@@ -179,6 +175,7 @@ class Recorder(AbstractCapability[Any]):
         """
         self._messages = ctx.messages
         self._known_answer = None
+        self._noted.begin_answer()
         if self._is_said_already():
             self._asked = list(ctx.messages)
         else:
@@ -205,18 +202,15 @@ class Recorder(AbstractCapability[Any]):
         self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
     ) -> ModelResponse:
         """Note what the model has said; it is written with its calls, or with the run's end."""
-        if not self._has_shown_text:
-            # An answer that came at once is told once.
-            self._text = [(kind, text) for kind, text in self._text if kind is not TextDelta]
+        self._noted.has_whole_answer()
         response = without_secrets(response)
         if response.failed_attempts:
             failed = tuple(f"{a.provider_name}:{a.model_name}" for a in response.failed_attempts)
             answered = f"{response.provider_name}:{response.model_name}"
-            self._note(ModelStoodIn(model=answered, failed=failed))
+            self._noted.note(ModelStoodIn(model=answered, failed=failed))
         for part in response.parts:
             if isinstance(part, TextPart) and part.content:
-                self._note(AgentMessage(content=part.content))
-        self._has_shown_text = False
+                self._noted.note(AgentMessage(content=part.content))
         return response
 
     async def before_output_validate(
@@ -250,7 +244,7 @@ class Recorder(AbstractCapability[Any]):
         """Take what the workspace tells of a change: events have it, so no message needs to."""
         if not isinstance(result, ToolReturn) or not isinstance(result.metadata, FilesChanged):
             return result
-        self._changed.setdefault(call.tool_call_id, []).extend(result.metadata.files)
+        self._noted.note_changes(call.tool_call_id, result.metadata.files)
         return result.return_value
 
     async def on_event(self, ctx: RunContext[Any], *, event: AgentStreamEvent) -> None:
@@ -267,11 +261,9 @@ class Recorder(AbstractCapability[Any]):
             case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=str(text))):
                 await self._say(ThinkingDelta, text)
             case FunctionToolCallEvent():
-                self._note(_called(event))
+                self._noted.note_call(event)
             case FunctionToolResultEvent(part=part):
-                self._note(_returned(part))
-                self._results.append(part)
-                self._events += self._changed.pop(part.tool_call_id, ())
+                self._noted.note_result(part)
                 await self.flush()
             case _:
                 pass
@@ -297,8 +289,10 @@ class Recorder(AbstractCapability[Any]):
         """Write the run's end, and what has come in before it, in one transaction."""
         async with self._turn:
             await self._write_replaced()
-            _, added = self._unwritten(self._messages)
-            await self.store.end(self.run, ended, added, session_usage=self.usage)
+            news, added = self._unwritten(self._messages)
+            of_session = self.usage - counted_for_broken_off([*self._own, *news.new])
+            of_session.tool_calls = self._before.tool_calls + self._noted.calls
+            await self.store.end(self.run, ended, added, session_usage=of_session)
 
     @uninterrupted
     async def flush(self) -> None:
@@ -314,11 +308,10 @@ class Recorder(AbstractCapability[Any]):
 
     async def _write(self, history: Sequence[ModelMessage]) -> None:
         news, added = self._unwritten(history)
-        events = len(self._events)
+        events = len(self._noted.events)
         await self.store.record(self.run, added)
         # Not before: what could not be written is written with what comes next.
-        del self._events[:events]
-        del self._results[: len(added.results)]
+        self._noted.written(events=events, results=len(added.results))
         self._asked = None
         self._chain.wrote(news)
         self._own += news.new
@@ -326,7 +319,7 @@ class Recorder(AbstractCapability[Any]):
 
     def _is_said_already(self) -> bool:
         """Say whether all that is not on record is a request with the prompt, which is."""
-        if self._own or self._events:
+        if self._own or self._noted.events:
             return False
         return repeats(self._chain.news(self._messages), self.run.draft.prompt)
 
@@ -338,52 +331,11 @@ class Recorder(AbstractCapability[Any]):
         """Write what waits, so that a reader sees it also when the model pauses."""
         while True:
             await anyio.sleep(FLUSH_S)
-            if self._text or self._events:
+            if self._noted:
                 await self.flush()
 
-    async def _say(self, kind: _Delta, text: str) -> None:
-        if text:
-            self._text.append((kind, text))
-            self._text_chars += len(text)
+    async def _say(self, kind: Delta, text: str) -> None:
+        self._noted.say(kind, text)
         due = time.monotonic() - self._flushed_at >= FLUSH_S
-        if self._text_chars >= FLUSH_CHARS or due:
+        if self._noted.text_chars >= FLUSH_CHARS or due:
             await self.flush()
-
-    def _note(self, event: Event) -> None:
-        self._end_text()
-        self._events.append(event)
-
-    def _end_text(self) -> None:
-        """Turn the text that has come in so far into events, before what comes after it."""
-        self._has_shown_text |= any(kind is TextDelta for kind, _ in self._text)
-        self._events += [kind(content=text) for kind, text in _joined(self._text)]
-        self._text = []
-        self._text_chars = 0
-
-
-def _joined(pending: list[tuple[_Delta, str]]) -> list[tuple[_Delta, str]]:
-    joined: list[tuple[_Delta, str]] = []
-    for kind, text in pending:
-        if joined and joined[-1][0] is kind:
-            joined[-1] = (kind, joined[-1][1] + text)
-        else:
-            joined.append((kind, text))
-    return joined
-
-
-def _called(event: FunctionToolCallEvent) -> ToolCalled:
-    call = event.part
-    return ToolCalled(call_id=call.tool_call_id, tool=call.tool_name, arguments=call.args_as_dict())
-
-
-def _is_result(part: object) -> TypeGuard[ToolReturnPart]:
-    return isinstance(part, ToolReturnPart)
-
-
-def _returned(part: ToolReturnPart) -> ToolReturned:
-    return ToolReturned(
-        call_id=part.tool_call_id,
-        tool=part.tool_name,
-        outcome=part.outcome,
-        content=shown(part),
-    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any  # a capability serves agents with deps of any type
 
-from pydantic_ai import ModelRetry, RequestUsage, RunContext, ToolDenied, ToolReturn
+from pydantic_ai import ModelRetry, RequestUsage, RunContext, RunUsage, ToolDenied, ToolReturn
 from pydantic_ai.capabilities import (
     AbstractCapability,
     CapabilityOrdering,
@@ -44,13 +44,24 @@ class Resumption(AbstractCapability[Any]):
     def __post_init__(self) -> None:
         self._answer = self.run.settled.answer
         self._results = dict(self.run.settled.results)
-        # A call that has waited for a yes was begun by nobody.
-        self._unknown = {*self.run.settled.unknown} - self.run.decisions.keys()
+        # A call that has waited for a yes was begun by nobody until then.
+        first = {key for key, decision in self.run.decisions.items() if decision.attempts == 1}
+        self._unknown = {*self.run.settled.unknown} - first
 
     @property
     def worked_before_s(self) -> float:
         """How long earlier attempts were at work."""
         return self.run.worked_before_s
+
+    @property
+    def tasks_given(self) -> int:
+        """How many tasks earlier attempts have given to others, but for those given once more."""
+        again = self.run.settled.unknown
+        return sum(call_id not in again for call_id in self.run.asked.values())
+
+    def spent_by_delegates(self) -> RunUsage:
+        """Return what others have used for the run during earlier attempts."""
+        return in_all(self.run.used_by_delegates)
 
     @classmethod
     def get_serialization_name(cls) -> str | None:

@@ -281,7 +281,7 @@ class Runner:
             return _failure(group, request.draft.model)
 
     async def _settle(self, handle: RunHandle, recorder: Recorder, outcome: "_Outcome") -> None:
-        ended = _ended(outcome, recorder.used())
+        ended = _ended(outcome, recorder.sum_up())
         await recorder.end(ended)
         handle.last_event = ended
         handle.error = outcome.error

@@ -202,7 +202,7 @@ class Running:
             found = await self._found(run_id)
             events = [recorded async for recorded in self._events(found)]
             waits = found.status is RunStatus.WAITING
-            waiting = await self._sessions.questions(top=found.session_id) if waits else []
+            waiting = await self._sessions.questions(run_id) if waits else []
         lines = [(recorded.seq, told(recorded.event)) for recorded in events]
         changed = [e.event for e in events if isinstance(e.event, FileChanged)]
         usage = _usage(found)
@@ -224,28 +224,20 @@ class Running:
             questions=[_asked(question) for question in waiting],
         )
 
-    async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> bool:
-        """Write down what was said; return whether nothing is left and the run goes on."""
+    async def answer(self, run_id: str, verdict: Verdict, host: HostModel) -> str | None:
+        """Write down what was said; return the run that goes on if nothing is left."""
         model = self._model(host)
-        with _translated():
-            found = await self._found(run_id)
-            waiting = [
-                question
-                for question in await self._sessions.questions(top=found.session_id)
-                if verdict.call_id in (None, question.request.call_id)
-            ]
-            if not waiting:
-                raise NotFoundError("question", verdict.call_id or run_id)
-            said = Answer(is_approved=verdict.is_approved, by=verdict.by, reason=verdict.reason)
-            for question in waiting:
-                await self._sessions.answer(question.run_id, said, call_id=question.request.call_id)
-            if await self._sessions.questions(top=found.session_id):
-                return False
+        said = Answer(is_approved=verdict.is_approved, by=verdict.by, reason=verdict.reason)
+        # Before it is written: nobody could let the run go on that has no place then.
         with self._place() as place, _translated():
+            await self._found(run_id)
+            answered = await self._sessions.answer(run_id, said, call_id=verdict.call_id)
+            if answered.left:
+                return None
             place.handle = await self.yard.resume(
-                found.session_id, model=model, connection=self.connection
+                answered.top_session_id, model=model, connection=self.connection
             )
-        return True
+            return place.handle.claimed.id
 
     def _model(self, host: HostModel) -> ClientModel | str | None:
         """Return what runs are to use: the host's own model, or the one that is configured.
@@ -318,6 +310,7 @@ def _no_place_of_ones_own(own: list[_UnderWay]) -> theirs.LimitError:
 def _asked(question: RecordedQuestion) -> Question:
     line = told(question.request) or question.request.tool
     return Question(
+        run_id=question.run_id,
         call_id=question.request.call_id,
         asked=f"{question.agent}: {line}",
         preview=question.request.preview,

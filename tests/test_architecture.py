@@ -38,7 +38,7 @@ LAYERS = {
         ("approvals", "budget"),
         ("orders",),
         ("capabilities", "harness"),
-        ("agents", "amends", "chain", "recorder", "resumption", "failures"),
+        ("agents", "amends", "chain", "noted", "recorder", "resumption", "failures"),
         ("definitions", "spec_schema", "validation"),
         ("runner",),
         ("busy", "replay", "once", "doctor", "probing"),

@@ -19,6 +19,10 @@ WAITS_FOR = "waits_for"
 """In the metadata of a call that waits: the run of a delegate that has asked somebody."""
 
 
+ENDS = "ends"
+"""In the metadata of a call that is left as it is: the error that ends the run."""
+
+
 class WaitsError(Exception):
     """Ends a run whose questions are on record."""
 
@@ -55,7 +59,11 @@ class Questions(AbstractCapability[Any]):
 
         Raises:
             WaitsError: When they are.
+            Exception: What ends the run, if that is another thing.
         """
+        for about in requests.metadata.values():
+            if ENDS in about:
+                raise about[ENDS]
         if not requests.approvals:
             return None
         told = [

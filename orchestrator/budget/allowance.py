@@ -10,7 +10,7 @@ from typing import Any  # a capability serves agents with deps of any type
 from pydantic_ai import RunContext, RunUsage
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import ModelResponse
-from pydantic_ai.models import Model, ModelRequestContext
+from pydantic_ai.models import Model
 
 from orchestrator.budget.errors import BudgetExceededError, PriceUnknownError
 from orchestrator.budget.prices import is_free, is_priced
@@ -156,24 +156,27 @@ class Allowance(Meter):
         """Look up what does not change while the run is at work."""
         sessions = self.home.sessions
         if self.home.of(_SESSION):
-            self._delegates = await sessions.spent_by_delegates(self.run.session_pk)
+            delegates = await sessions.spent_by_delegates(self.run.session_pk)
+            # Those of earlier attempts at this run are told by the run itself.
+            earlier = in_all(self.run.used_by_delegates)
+            self._delegates = Spent(
+                delegates.cost - (earlier.cost or Decimal()),
+                delegates.tokens - earlier.total_tokens,
+            )
         if self.home.of(_DAY):
             self.owner = await sessions.owner_of(self.run.session_pk)
 
-    async def before_model_request(
-        self, ctx: RunContext[Any], request_context: ModelRequestContext
-    ) -> ModelRequestContext:
-        """Let the request pass, or end the run.
+    async def check(self, ctx: RunContext[Any], model: Model) -> None:
+        """Refuse one more request of the run, which the day may be too short for.
 
         Raises:
             BudgetExceededError: If a limit is reached.
             PriceUnknownError: If the cost is limited and cannot be counted.
         """
         self._usage = ctx.usage
-        request_context = await super().before_model_request(ctx, request_context)
+        await super().check(ctx, model)
         if self.owner is not None:
             await self.home.check_day(self.owner)
-        return request_context
 
     def check_budget(self, ctx: RunContext[Any], model: Model) -> None:
         """Refuse one more request of the session, or of a delegate that works for it.

@@ -85,7 +85,7 @@ class Budget(Meter):
 
     async def before_run(self, ctx: RunContext[Any]) -> None:
         """Count what earlier attempts at the run have used."""
-        self._calls = ctx.usage.tool_calls - self._before.tool_calls
+        self._calls = (ctx.usage + spent_for(ctx)).tool_calls - self._before.tool_calls
         earlier = (one for one in ctx.capabilities.values() if isinstance(one, Resumed))
         self._worked_before_s = sum(one.worked_before_s for one in earlier)
 

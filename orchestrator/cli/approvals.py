@@ -16,11 +16,12 @@ from orchestrator.cli.run import JsonOption, ModelOption, SpecsOption
 from orchestrator.cli.sessions.opened import opened_sessions
 from orchestrator.cli.sessions.running import resumed
 from orchestrator.cli.terminal import stderr
-from orchestrator.errors import NotFoundError
 
 app = typer.Typer(help="Calls that wait for your yes.", no_args_is_help=True)
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run that waits.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run that waits, or the one it works for.")
+]
 CallOption = Annotated[
     str | None, typer.Option("--call", metavar="ID", help="One call; all of the run by default.")
 ]
@@ -84,13 +85,9 @@ def _answered(
 
     async def answered() -> str | None:
         async with opened_sessions() as sessions:
-            questions = await sessions.questions(run_id)
-            if not questions:
-                raise NotFoundError("waiting run", run_id)
             said = orchestrator.Answer(is_approved=is_approved, by=getpass.getuser(), reason=reason)
-            await sessions.answer(run_id, said, call_id=call_id)
-            top = questions[0].top_session_id
-            return None if await sessions.questions(top=top) else top
+            answered = await sessions.answer(run_id, said, call_id=call_id)
+            return None if answered.left else answered.top_session_id
 
     with reported():
         top = anyio.run(answered)
@@ -102,6 +99,7 @@ def _answered(
 def _told(question: "orchestrator.Question") -> dict[str, object]:
     return {
         "run_id": question.run_id,
+        "top_run_id": question.top_run_id,
         "session_id": question.session_id,
         "agent": question.agent,
         "root": question.root,

@@ -19,15 +19,17 @@ def can_ask() -> bool:
 def show_question(question: "orchestrator.Question") -> None:
     """Show what a run waits for, and what it would change."""
     about = f"{question.agent}, {ago(question.asked_at)}, run {question.run_id}"
+    if question.top_run_id != question.run_id:
+        about += f" for run {question.top_run_id}"
     stderr.print(Text(f"{about}: {one_line(question.prompt, 60)}", style="bold"))
     stderr.print(Text(printable(told(question.request) or ""), style="cyan"))
     for line in question.request.preview.splitlines():
         stderr.print(Text(f"  {printable(line)}", style=_style(line)))
 
 
-async def ask_all(yard: "orchestrator.Orchestrator", session_id: str) -> bool:
-    """Ask for each call that a session waits for; return whether all are answered."""
-    waiting = await yard.sessions.questions(top=session_id)
+async def ask_all(yard: "orchestrator.Orchestrator", run_id: str) -> bool:
+    """Ask for each call that a run waits for; return whether all are answered."""
+    waiting = await yard.sessions.questions(run_id)
     for question in waiting:
         show_question(question)
         said = await _asked("Allow it? [y/N, or why not] ")

@@ -40,10 +40,9 @@ async def _show(work: Work) -> None:
             handle = await work.start(yard)
             await _follow(yard, handle, progress)
             while isinstance(handle.error, ApprovalNeededError) and can_ask():
-                session_id = handle.claimed.session_id
-                if not await ask_all(yard, session_id):
+                if not await ask_all(yard, handle.claimed.id):
                     break
-                handle = await yard.resume(session_id)
+                handle = await yard.resume(handle.claimed.session_id)
                 await _follow(yard, handle, progress)
             progress.answer((await handle.result()).output)
     finally:

@@ -1,15 +1,17 @@
 """Questions and answers of runs that wait for a person's yes.
 
-Both are events of the run: what is open are the questions that no answer comes after. An answer is
-written while nobody holds the session, under the lock of its row, so that a question has one.
+Both are events of the run: what is open are the questions of its last attempt that no answer comes
+after. An answer is written while nobody holds the session of the run, nor those of the runs for
+which it works, under the lock of the top one's row, so that a question has one.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any  # rows of several tables
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
 from orchestrator.errors import (
     ApprovalNeededError,
@@ -17,13 +19,19 @@ from orchestrator.errors import (
     HistoryUnreadableError,
     NotFoundError,
 )
-from orchestrator.events import ApprovalDecided, ApprovalRequested, EventAdapter
+from orchestrator.events import ApprovalDecided, ApprovalRequested, EventAdapter, RunResumed
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.additions import event_row
 from orchestrator.store.claimed import Decision
 from orchestrator.store.facts import Said
+from orchestrator.store.finding import askable
 from orchestrator.store.tables import EVENT, RUN, SESSION
 from orchestrator.store.writer import Transaction
+
+_Told = ApprovalRequested | ApprovalDecided | RunResumed
+_Row = Row[*tuple[Any, ...]]
+_Line = Sequence[_Row]
+"""A run, the one that has asked it, and so on, up to the one that nobody has asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +45,10 @@ class Question:
     prompt: str
     asked_at: datetime
     request: ApprovalRequested
+    top_run_id: str
+    """The run that nobody has asked, for which this one works; itself, if nobody has asked it."""
     top_session_id: str
-    """The session to resume: that of the run that nobody has asked."""
+    """The session of that run: the one to resume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,84 +60,133 @@ class Answer:
     reason: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What is to be done when an answer is on record."""
+
+    left: int
+    """How many questions are still open of all runs that wait together."""
+    top_session_id: str
+    """The session to resume when none is left."""
+
+
 def open_questions(db: Connection, owner: str | None, run_id: str | None) -> list[Question]:
     """Return what runs wait for, the oldest run first.
+
+    A run goes on together with the one that has asked it. So its questions are open while all of
+    these wait, and none of their sessions has gone on without them.
 
     Args:
         db: Where to read.
         owner: Whose; None for everybody's.
-        run_id: Of which run; None for all.
+        run_id: Of this run and of those that work for it; None for all.
 
     Raises:
         HistoryUnreadableError: If a question cannot be read.
     """
-    query = _WAITING
-    if owner is not None:
-        query = query.where(SESSION.c.owner == owner)
-    if run_id is not None:
-        query = query.where(RUN.c.id == (run_id if run_id.isascii() else ""))
-    found: list[Question] = []
-    for run in db.execute(query).all():
-        for at, request in _open(db, run.session_pk, run.pk):
-            question = Question(
-                session_id=run.session_id,
-                run_id=run.id,
-                agent=run.agent,
-                root=run.root,
-                prompt=run.prompt,
-                asked_at=at,
-                request=request,
-                top_session_id=_top_session(db, run.pk),
-            )
-            found.append(question)
-    return found
+    return [
+        Question(
+            session_id=run.session_id,
+            run_id=run.id,
+            agent=run.agent,
+            root=run.root,
+            prompt=run.prompt,
+            asked_at=at,
+            request=request,
+            top_run_id=line[-1].id,
+            top_session_id=line[-1].session_id,
+        )
+        for run, line in _waiting(db, owner, run_id)
+        if _hindrance(line) is None
+        for at, request in _open(db, run.session_pk, run.pk)
+    ]
 
 
 def answer(
     run_id: str, owner: str | None, call_id: str | None, said: Answer, tx: Transaction
-) -> int:
-    """Write down what was said to one question of a run, or to all; return how many are left.
+) -> Answered:
+    """Write down what was said to questions of a run and of those that work for it.
 
     Raises:
         NotFoundError: If there is no such run or question.
-        ConflictError: If the run does not wait.
+        ConflictError: If the run does not wait, or more than one call that waits has this id.
     """
     tx.flush()
     db = tx.connection
-    run = db.execute(_RUN, {"this": run_id if run_id.isascii() else ""}).one_or_none()
+    run = db.execute(_RUN, {"this": askable(run_id)}).one_or_none()
     if run is None or owner not in (None, run.owner):
         raise NotFoundError("run", run_id)
-    session = db.execute(_LOCKED, {"this": run.session_pk}).one()
-    status = db.execute(_STATUS, {"this": run.pk}).scalar_one()
-    if status != RunStatus.WAITING:
-        raise ConflictError(f"Run {run_id!r} does not wait for a yes: it is {status}.")
-    waiting = [request.call_id for _, request in _open(db, run.session_pk, run.pk)]
-    if call_id is not None and call_id not in waiting:
-        if tx.again and _is_said(db, run.session_pk, run.pk, call_id, said):
-            return len(waiting)
-        raise NotFoundError("question", call_id, known=waiting)
-    answered = waiting if call_id is None else [call_id]
+    top = _line(db, run.pk)[-1]
+    # Who answers or goes on at the same moment, by whatever run of these, waits for this.
+    db.execute(_LOCKED, {"this": top.session_pk})
+    hindrance = _hindrance(_line(db, run.pk))
+    if hindrance is not None:
+        raise ConflictError(f"Run {run_id!r} does not wait for a yes: {hindrance}.")
+    waiting = open_questions(db, None, run_id)
+    meant = [each for each in waiting if call_id in (None, each.request.call_id)]
+    if call_id is not None and len(meant) > 1:
+        runs = ", ".join(each.run_id for each in meant)
+        raise ConflictError(f"{len(meant)} calls have the id {call_id!r}; name the run: {runs}.")
+    if not meant and not (tx.again and _is_said(db, run_id, call_id, said)):
+        known = [each.request.call_id for each in waiting]
+        raise NotFoundError("question", call_id or run_id, known=known)
+    for question in meant:
+        _write(tx, question, said)
+    tx.flush()
+    left = open_questions(db, None, top.id)
+    return Answered(left=len(left), top_session_id=top.session_id)
+
+
+def _write(tx: Transaction, question: Question, said: Answer) -> None:
+    run = tx.connection.execute(_RUN, {"this": question.run_id}).one()
+    session = tx.connection.execute(_LOCKED, {"this": run.session_pk}).one()
+    event = ApprovalDecided(
+        call_id=question.request.call_id,
+        is_approved=said.is_approved,
+        by=said.by,
+        reason=said.reason,
+    )
+    seq = session.last_event_seq + 1
     now = datetime.now(UTC)
-    for seq, each in enumerate(answered, session.last_event_seq + 1):
-        event = ApprovalDecided(
-            call_id=each, is_approved=said.is_approved, by=said.by, reason=said.reason
-        )
-        tx.insert(EVENT, event_row(run.session_pk, run.pk, seq, event, Said(), now))
-    seqs = {"this": run.session_pk, "to": session.last_event_seq + len(answered)}
-    db.execute(_MOVE_ON, seqs)
-    return len(waiting) - len(answered)
+    tx.insert(EVENT, event_row(run.session_pk, run.pk, seq, event, Said(), now))
+    tx.connection.execute(_MOVE_ON, {"this": run.session_pk, "to": seq})
 
 
-def _top_session(db: Connection, run_pk: int) -> str:
-    run = db.execute(_ABOVE, {"this": run_pk}).one()
-    return run.session_id if run.parent_pk is None else _top_session(db, run.parent_pk)
+def _line(db: Connection, run_pk: int) -> _Line:
+    line = [db.execute(_OF_LINE, {"this": run_pk}).one()]
+    # A run is younger than the one that has asked it; a damaged row may say otherwise.
+    while (above := line[-1].parent_pk) is not None and above < line[-1].pk:
+        line.append(db.execute(_OF_LINE, {"this": above}).one())
+    return line
 
 
-def _is_said(db: Connection, session_pk: int, run_pk: int, call_id: str, said: Answer) -> bool:
+def _hindrance(line: _Line) -> str | None:
+    """Return why a run cannot go on with an answer, if it cannot."""
+    for run in line:
+        if run.status != RunStatus.WAITING:
+            whose = "it" if run is line[0] else f"run {run.id!r}, for which it works,"
+            return f"{whose} is {run.status}"
+        if run.is_left:
+            return f"session {run.session_id!r} has gone on without it"
+    return None
+
+
+def _waiting(db: Connection, owner: str | None, run_id: str | None) -> Iterator[tuple[_Row, _Line]]:
+    """Yield the runs that wait, each with its line; `run_id` is in each line, if it is given."""
+    query = _WAITING if owner is None else _WAITING.where(SESSION.c.owner == owner)
+    for run in db.execute(query).all():
+        line = _line(db, run.pk)
+        if run_id in (None, *(each.id for each in line)):
+            yield run, line
+
+
+def _is_said(db: Connection, run_id: str, call_id: str | None, said: Answer) -> bool:
     """Whether this very answer is on record: the transaction before may have been committed."""
-    known = decisions_of(db, session_pk, run_pk).get(call_id)
-    return known is not None and said == Answer(
-        is_approved=known.said.is_approved, by=known.said.by, reason=known.said.reason
+    return any(
+        said == Answer(is_approved=each.said.is_approved, by=each.said.by, reason=each.said.reason)
+        for run, _ in _waiting(db, None, run_id)
+        for key, each in decisions_of(db, run.session_pk, run.pk).items()
+        if call_id in (None, key)
     )
 
 
@@ -147,40 +206,47 @@ def decisions_of(db: Connection, session_pk: int, run_pk: int) -> dict[str, Deci
     asked: dict[str, ApprovalRequested] = {}
     decisions: dict[str, Decision] = {}
     for _, event in _events(db, session_pk, run_pk):
-        if isinstance(event, ApprovalRequested):
-            asked[event.call_id] = event
-            decisions.pop(event.call_id, None)  # another call of the same id
-        elif event.call_id in asked:
-            decisions[event.call_id] = Decision(asked[event.call_id], event)
+        match event:
+            case ApprovalRequested(call_id=call_id):
+                asked[call_id] = event
+                decisions.pop(call_id, None)  # another call of the same id
+            case ApprovalDecided(call_id=call_id) if call_id in asked:
+                decisions[call_id] = Decision(asked[call_id], event)
+            case RunResumed():
+                for call_id, decision in decisions.items():
+                    decisions[call_id] = replace(decision, attempts=decision.attempts + 1)
+            case _:
+                pass
     return decisions
 
 
 def _open(db: Connection, session_pk: int, run_pk: int) -> list[tuple[datetime, ApprovalRequested]]:
     waiting: dict[str, tuple[datetime, ApprovalRequested]] = {}
     for at, event in _events(db, session_pk, run_pk):
-        if isinstance(event, ApprovalRequested):
-            waiting[event.call_id] = (at, event)
-        else:
-            waiting.pop(event.call_id, None)
+        match event:
+            case ApprovalRequested(call_id=call_id):
+                waiting[call_id] = (at, event)
+            case ApprovalDecided(call_id=call_id):
+                waiting.pop(call_id, None)
+            case RunResumed():  # it asks again for what it still wants to do
+                waiting.clear()
     return [*waiting.values()]
 
 
-def _events(
-    db: Connection, session_pk: int, run_pk: int
-) -> Sequence[tuple[datetime, ApprovalRequested | ApprovalDecided]]:
-    found: list[tuple[datetime, ApprovalRequested | ApprovalDecided]] = []
+def _events(db: Connection, session_pk: int, run_pk: int) -> Sequence[tuple[datetime, _Told]]:
+    found: list[tuple[datetime, _Told]] = []
     for row in db.execute(_ASKED, {"session": session_pk, "run": run_pk}):
         try:
             fields = json.loads(row.body or "{}")
             event = EventAdapter.validate_python({**fields, "type": row.type})
         except (ValueError, TypeError) as error:  # pydantic's is a ValueError
             raise HistoryUnreadableError(row.session_id, row.seq, what="Event") from error
-        if isinstance(event, ApprovalRequested | ApprovalDecided):
+        if isinstance(event, _Told):
             found.append((row.at, event))
     return found
 
 
-_KINDS = ("approval_requested", "approval_decided")
+_KINDS = ("approval_requested", "approval_decided", "run_resumed")
 _ASKED = (
     select(EVENT.c.seq, EVENT.c.type, EVENT.c.body, EVENT.c.at, SESSION.c.id.label("session_id"))
     .join(SESSION, SESSION.c.pk == EVENT.c.session_pk)
@@ -201,8 +267,15 @@ _WAITING = (
     .where(RUN.c.status == RunStatus.WAITING.value, SESSION.c.deleted_at.is_(None))
     .order_by(RUN.c.pk)
 )
-_ABOVE = (
-    select(RUN.c.parent_pk, SESSION.c.id.label("session_id"))
+_LATER = RUN.alias("later")
+_OF_LINE = (
+    select(
+        *(RUN.c[name] for name in ("pk", "id", "parent_pk", "status", "session_pk")),
+        SESSION.c.id.label("session_id"),
+        exists()
+        .where(_LATER.c.session_pk == RUN.c.session_pk, _LATER.c.pk > RUN.c.pk)
+        .label("is_left"),
+    )
     .join(SESSION, SESSION.c.pk == RUN.c.session_pk)
     .where(RUN.c.pk == bindparam("this"))
 )
@@ -214,7 +287,6 @@ _RUN = (
 _LOCKED = (
     select(SESSION.c.last_event_seq).where(SESSION.c.pk == bindparam("this")).with_for_update()
 )
-_STATUS = select(RUN.c.status).where(RUN.c.pk == bindparam("this"))
 _MOVE_ON = (
     update(SESSION).where(SESSION.c.pk == bindparam("this")).values(last_event_seq=bindparam("to"))
 )

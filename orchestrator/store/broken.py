@@ -1,6 +1,7 @@
 """The pieces of work for runs that broke off: ended by others, from what is on record."""
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any  # what JSON holds
@@ -51,10 +52,17 @@ class _Broken:
 def interrupt(tx: Transaction, session_pk: int, run_pk: int) -> None:
     """Mark a run interrupted, whose process is dead, and give its session free.
 
+    Those that worked for it died with it. One of them that cannot be read stays as it is.
+
     Raises:
         HistoryUnreadableError: If a message of it cannot be read. Nothing is written then.
     """
-    _interrupt(tx, _found(tx.connection, session_pk, run_pk))
+    broken = _found(tx.connection, session_pk, run_pk)
+    _interrupt(tx, broken)
+    below = {"run": run_pk, "holder": broken.lease_owner}
+    for delegate in tx.connection.execute(_BELOW, below).all():
+        with suppress(HistoryUnreadableError):
+            interrupt(tx, delegate.session_pk, delegate.pk)
 
 
 def _interrupt(tx: Transaction, broken: _Broken) -> None:
@@ -209,6 +217,11 @@ _SESSION = (
     .with_for_update()
 )
 _RUN = select(RUN.c.id, RUN.c.lease_owner).where(RUN.c.pk == bindparam("this"))
+_BELOW = select(RUN.c.pk, RUN.c.session_pk).where(
+    RUN.c.parent_pk == bindparam("run"),
+    RUN.c.status == RunStatus.RUNNING.value,
+    RUN.c.lease_owner == bindparam("holder"),
+)
 _COUNTED = select(*(RUN.c[name] for name in COUNTED)).where(RUN.c.pk == bindparam("this"))
 _GOING_ON = select(RUN.c.pk).where(
     RUN.c.pk.in_(bindparam("runs", expanding=True)),

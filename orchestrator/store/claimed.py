@@ -95,6 +95,8 @@ class Decision:
 
     asked: ApprovalRequested
     said: ApprovalDecided
+    attempts: int = 0
+    """How many attempts at the run have begun since, the present one included."""
 
 
 @dataclass(kw_only=True)
@@ -113,6 +115,8 @@ class ClaimedRun:
     attempt: int = 1
     used: Usage = field(default_factory=Usage)
     """What earlier attempts have used; the conversation's usage is that before the run."""
+    used_by_delegates: Usage = field(default_factory=Usage)
+    """What others have used for it, and others again for those, during earlier attempts."""
     worked_before_s: float = 0.0
     """How long earlier attempts were at work."""
     used_beside: Usage = field(default_factory=Usage)
@@ -136,6 +140,8 @@ class ClaimedRun:
     """The keys of those that are there with a result."""
     results: dict[str, str] = field(default_factory=dict)
     """The results that no message holds yet, as the ledger has them: JSON, by the call's key."""
+    asked: dict[str, str] = field(default_factory=dict)
+    """The ids of the runs of delegates that its events name, and of the calls that are for them."""
     parts: dict[tuple[int, int], Any] = field(default_factory=dict)
     """The texts and calls of the last responses that were written, by message and index."""
     turn: anyio.Lock = field(default_factory=anyio.Lock)

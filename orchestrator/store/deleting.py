@@ -4,6 +4,9 @@ A fork shares its origin's messages. A session that has forks leaves to them wha
 nothing else: its row stays, found by nobody, until the last of them is gone. So to delete one
 session changes nothing in another.
 
+Delegates have sessions of their own, which are found through the one for which they work alone:
+they go with it.
+
 Of what is deleted no more is read than that takes: whoever wants to be rid of a session whose rows
 are damaged deletes it as any other.
 """
@@ -17,6 +20,7 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
+    and_,
     bindparam,
     case,
     cast,
@@ -60,6 +64,8 @@ def delete_session(session_id: str, owner: str | None, liveness: Liveness, tx: T
         if tx.again:  # it is done
             return
         raise NotFoundError("session", session_id)
+    for delegate in db.execute(_DELEGATES, {"session": session.pk}).scalars().all():
+        delete_session(delegate, None, liveness, tx)
     if session.active_run_pk is not None:
         _end_the_dead(db, session_id, session.active_run_pk, liveness)
     db.execute(delete(EVENT).where(EVENT.c.session_pk == session.pk))
@@ -191,6 +197,16 @@ def _calls_in(body: str) -> list[str]:
         return []  # what is damaged refers to nothing that could be read
 
 
+_ABOVE = RUN.alias("above")
+_DELEGATES = (
+    select(SESSION.c.id)
+    .join(RUN, RUN.c.session_pk == SESSION.c.pk)
+    # A run is younger than the one that has asked it; a damaged row may say otherwise.
+    .join(_ABOVE, and_(_ABOVE.c.pk == RUN.c.parent_pk, _ABOVE.c.pk < RUN.c.pk))
+    .where(_ABOVE.c.session_pk == bindparam("session"), SESSION.c.deleted_at.is_(None))
+    .where(SESSION.c.pk != _ABOVE.c.session_pk)
+    .distinct()
+)
 _ORIGIN = SESSION.alias("origin")
 _OWN_SEQ = func.coalesce(cast(SESSION.c.origin_seq, Integer), 0)
 """The messages that a session shares with its origin: these are not its own."""

@@ -164,20 +164,16 @@ class Reading:
         this = (run_id, self._owner, self._liveness)
         return await self._access.read(lambda db: find_run(db, *this))
 
-    async def questions(
-        self, run_id: str | None = None, *, top: str | None = None
-    ) -> Sequence[Question]:
+    async def questions(self, run_id: str | None = None) -> Sequence[Question]:
         """Return what runs wait for, the oldest run first: calls that need a person's yes.
 
         Args:
-            run_id: Of this run alone.
-            top: Of the runs of this session and of those that work for them alone.
+            run_id: Of this run and of those that work for it alone.
 
         Raises:
             HistoryUnreadableError: If a question cannot be read.
         """
-        every = await self._access.read(lambda db: open_questions(db, self._owner, run_id))
-        return [each for each in every if top in (None, each.top_session_id)]
+        return await self._access.read(lambda db: open_questions(db, self._owner, run_id))
 
     async def messages(self, session_id: str) -> Messages:
         """Return all messages of a session, oldest first.

@@ -11,7 +11,7 @@ from pydantic_ai import Conversation
 from pydantic_ai.messages import ModelMessage, ModelResponse, repair_messages
 from sqlalchemy import Connection, Select, bindparam, select, update
 
-from orchestrator.errors import HistoryUnreadableError, NotResumableError
+from orchestrator.errors import ConflictError, HistoryUnreadableError, NotResumableError
 from orchestrator.events import RunResumed, Usage
 from orchestrator.lifecycle import RunStatus, next_status
 from orchestrator.store.additions import event_row
@@ -24,6 +24,7 @@ from orchestrator.store.facts import Said, parts_of
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.messages import call_key
 from orchestrator.store.runs import TAKE, free_session
+from orchestrator.store.spending import used_by_delegates
 from orchestrator.store.standing import (
     Standing,
     calls_of,
@@ -55,10 +56,17 @@ def last_attempt(db: Connection, session: SessionRow) -> Attempt:
 
     Raises:
         NotResumableError: If it has succeeded, or there is none.
+        ConflictError: If it works for another run: with the rights and at the cost of that one.
     """
     run = db.execute(_LAST, {"session": session.pk}).first()
     if run is None or run.status == RunStatus.SUCCEEDED:
         raise NotResumableError(session.id, None if run is None else run.status)
+    if run.parent_pk is not None:
+        above = db.execute(_SESSION_OF, {"run": run.parent_pk}).scalar_one()
+        raise ConflictError(
+            f"The run of session {session.id!r} works for another one, and goes on with that: "
+            f"resume session {above!r}."
+        )
     this = {"session": session.pk, "run": run.pk}
     resumed = db.execute(_RESUMED, this).scalars().first()
     return Attempt(
@@ -98,7 +106,8 @@ def _take_back(tx: Transaction, draft: RunDraft, run_id: str, liveness: Liveness
     run = tx.connection.execute(_LAST, {"session": session.pk}).first()
     if run is None or run.id != run_id or run.status == RunStatus.SUCCEEDED:
         raise NotResumableError(draft.session_id or "", None if run is None else run.status)
-    refuse_undecided(tx.connection, session.pk, run.pk, run_id)
+    if run.status == RunStatus.WAITING:
+        refuse_undecided(tx.connection, session.pk, run.pk, run_id)
     attempt, now = run.attempt + 1, datetime.now(UTC)
     again = {
         "this": run.pk,
@@ -134,6 +143,7 @@ def _as_it_stands(db: Connection, draft: RunDraft, run_id: str) -> ClaimedRun:
     if has_begun:
         stands = _standing(db, run, stands.history, answers, ledger)
     used = Usage(**{name: run._mapping[name] for name in COUNTED})
+    of_run = {"session": run.session_pk, "run": run.pk}
     return ClaimedRun(
         id=run_id,
         pk=run.pk,
@@ -148,6 +158,7 @@ def _as_it_stands(db: Connection, draft: RunDraft, run_id: str) -> ClaimedRun:
         past=window.rest,
         attempt=run.attempt,
         used=used,
+        used_by_delegates=used_by_delegates(db, run.pk),
         worked_before_s=worked_before_s(db, run.session_pk, run.pk),
         used_beside=used_for_compaction(db, run.session_pk, run.pk),
         settled=stands.settled,
@@ -164,6 +175,7 @@ def _as_it_stands(db: Connection, draft: RunDraft, run_id: str) -> ClaimedRun:
         calls={*ledger},
         answered={key for key, result in ledger.items() if result is not None},
         results=_in_no_message(stands.settled, ledger),
+        asked=_asked(db, of_run),
         parts=parts_of([answers[-1][1]], first=answers[-1][0]) if answers else {},
     )
 
@@ -184,6 +196,11 @@ def _standing(
         raise HistoryUnreadableError(run.session_id, answers[-1][0]) from error
 
 
+def _asked(db: Connection, of_run: Mapping[str, int]) -> dict[str, str]:
+    asked = map(json.loads, db.execute(_ASKED, of_run).scalars())
+    return {event["run_id"]: event["call_id"] for event in asked}
+
+
 def _in_no_message(settled: Settled, ledger: Mapping[str, str | None]) -> dict[str, str]:
     keys = map(call_key, settled.results.keys() - settled.in_messages)
     return {key: text for key in keys if (text := ledger.get(key)) is not None}
@@ -194,7 +211,7 @@ def _repaired(history: Sequence[ModelMessage]) -> list[ModelMessage]:
     return repair_messages(history, repair_last_response=not ends_with_calls)
 
 
-def _last_event(kind: str) -> Select[str]:
+def _events(kind: str) -> Select[str]:
     return (
         select(EVENT.c.body)
         .where(
@@ -203,21 +220,26 @@ def _last_event(kind: str) -> Select[str]:
             EVENT.c.type == kind,
         )
         .order_by(EVENT.c.seq.desc())
-        .limit(1)
     )
 
 
 _LAST = (
     select(
-        *(RUN.c[name] for name in ("pk", "id", "status", "attempt")),
+        *(RUN.c[name] for name in ("pk", "id", "status", "attempt", "parent_pk")),
         *(RUN.c[name] for name in ("agent", "spec_sha256", "model", "prompt", "inputs")),
     )
     .where(RUN.c.session_pk == bindparam("session"))
     .order_by(RUN.c.pk.desc())
     .limit(1)
 )
-_RESUMED = _last_event("run_resumed")
-_ENDED = _last_event("run_ended")
+_SESSION_OF = (
+    select(SESSION.c.id)
+    .join(RUN, RUN.c.session_pk == SESSION.c.pk)
+    .where(RUN.c.pk == bindparam("run"))
+)
+_RESUMED = _events("run_resumed").limit(1)
+_ENDED = _events("run_ended").limit(1)
+_ASKED = _events("agent_asked")
 _HELD = (
     select(RUN.c.pk)
     .join(SESSION, SESSION.c.active_run_pk == RUN.c.pk)

@@ -15,7 +15,7 @@ from orchestrator.ids import new_id
 from orchestrator.session import LOCAL_OWNER, NewSession, Session, named
 from orchestrator.state import State, plain_json, within_limits
 from orchestrator.store import changing, forks
-from orchestrator.store.approvals import Answer, answer
+from orchestrator.store.approvals import Answer, Answered, answer
 from orchestrator.store.cancelling import ask_to_stop, session_of
 from orchestrator.store.changing import SessionDraft
 from orchestrator.store.completion import uninterrupted
@@ -136,17 +136,17 @@ class Sessions(Reading):
         self._arrivals.announce(session_id)
 
     @uninterrupted
-    async def answer(self, run_id: str, said: Answer, *, call_id: str | None = None) -> int:
-        """Say yes or no to what a run waits for; return how many of its questions are left.
+    async def answer(self, run_id: str, said: Answer, *, call_id: str | None = None) -> Answered:
+        """Say yes or no to what a run waits for; when nothing is left, it can be resumed.
 
         Args:
-            run_id: The run.
+            run_id: The run that asks, or one for which it works.
             said: What a person says.
-            call_id: To which question; to all of the run when None.
+            call_id: To which question; to all of the run, and of those that work for it, when None.
 
         Raises:
             NotFoundError: If there is no such run or question.
-            ConflictError: If the run does not wait.
+            ConflictError: If the run does not wait, or more than one call that waits has this id.
         """
         write = partial(answer, run_id, self._owner, call_id, said)
         return await self._access.write(write)

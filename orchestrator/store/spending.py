@@ -5,8 +5,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any  # rows of several columns
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
 
+from orchestrator.events import Usage
+from orchestrator.store.ending import COUNTED
 from orchestrator.store.tables import RUN, SESSION
 
 
@@ -38,6 +40,12 @@ def spent_by_delegates(db: Connection, session_pk: int) -> Spent:
     return _spent(db, BELOW, {"session": session_pk})
 
 
+def used_by_delegates(db: Connection, run_pk: int) -> Usage:
+    """Return what others have used for a run, and others again for those."""
+    sums = db.execute(_USED_BELOW, {"run": run_pk}).one()
+    return Usage(**{name: used for name, used in sums._mapping.items() if used is not None})
+
+
 def _spent(db: Connection, query: Select[Any], values: dict[str, Any]) -> Spent:
     cost, tokens = db.execute(query, values).one()
     return Spent(cost or Decimal(), int(tokens or 0))
@@ -56,7 +64,17 @@ SINCE = (
         RUN.c.started_at >= bindparam("since"),
     )
 )
+
+
+def _below(runs: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return what is true of the runs that work for some, and for those again."""
+    first = select(RUN.c.pk).where(runs).cte("below", recursive=True)
+    every = first.union_all(select(RUN.c.pk).join(first, RUN.c.parent_pk == first.c.pk))
+    return RUN.c.pk.in_(select(every.c.pk))
+
+
 _OWN = select(RUN.c.pk).where(RUN.c.session_pk == bindparam("session"))
-_FIRST = select(RUN.c.pk).where(RUN.c.parent_pk.in_(_OWN)).cte("below", recursive=True)
-_ALL_BELOW = _FIRST.union_all(select(RUN.c.pk).join(_FIRST, RUN.c.parent_pk == _FIRST.c.pk))
-BELOW = select(*_SUMS).where(RUN.c.pk.in_(select(_ALL_BELOW.c.pk)))
+BELOW = select(*_SUMS).where(_below(RUN.c.parent_pk.in_(_OWN)))
+_USED_BELOW = select(*(func.sum(RUN.c[name]).label(name) for name in COUNTED)).where(
+    _below(RUN.c.parent_pk == bindparam("run"))
+)

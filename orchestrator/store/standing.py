@@ -148,8 +148,9 @@ def _results_in(messages: Sequence[ModelMessage]) -> dict[str, ToolReturnPart]:
 
 
 def calls_of(answers: Sequence[ModelResponse]) -> set[str]:
-    """Return the ids of the calls that answers ask for."""
-    return {call.tool_call_id for answer in answers for call in answer.tool_calls}
+    """Return the ids of the calls that answers ask for; none is made of one that broke off."""
+    whole = (answer for answer in answers if not _is_broken_off(answer))
+    return {call.tool_call_id for answer in whole for call in answer.tool_calls}
 
 
 _LEDGER = select(

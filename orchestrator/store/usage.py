@@ -58,20 +58,31 @@ def used_beside(total: RunUsage, past: RunUsage, messages: Iterable[ModelMessage
         messages: The run's own.
     """
     responses = [message for message in messages if isinstance(message, ModelResponse)]
-    told = past
-    for response in responses:
-        told = told + response.usage
-    rest = total - told
-    requests = rest.requests - len(responses)
-    if requests <= 0:
+    rest = total - (past + _counted_for(responses))
+    if rest.requests <= 0:
         return Usage()
     return Usage(
-        requests=requests,
+        requests=rest.requests,
         input_tokens=rest.input_tokens,
         cache_read_tokens=rest.cache_read_tokens,
         output_tokens=rest.output_tokens,
         cost=rest.cost,
     )
+
+
+def counted_for_broken_off(messages: Iterable[ModelMessage]) -> RunUsage:
+    """Return what Pydantic AI has counted for responses that do not count here; see `used_by`."""
+    responses = (message for message in messages if isinstance(message, ModelResponse))
+    return _counted_for(one for one in responses if one.state == "interrupted")
+
+
+def _counted_for(responses: Iterable[ModelResponse]) -> RunUsage:
+    counted = RunUsage()
+    for response in responses:
+        counted.incr(response.usage)
+        # One that had said nothing yet when it was broken off is no request.
+        counted.requests += response.state != "interrupted" or bool(response.parts)
+    return counted
 
 
 def dump_usage(usage: RunUsage) -> dict[str, Any]:

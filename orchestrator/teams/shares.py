@@ -5,7 +5,6 @@ for the limits alone, and goes up the line: what the last one uses counts for al
 """
 
 from abc import ABC, abstractmethod
-from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable  # Any: deps of any type
 
@@ -47,11 +46,15 @@ class Meter(AbstractCapability[Any], ABC):
             ToolFailed: It must not be made; the run ends before the next request.
         """
 
+    async def check(self, ctx: RunContext[Any], model: Model) -> None:
+        """Refuse one more request of the run itself; raises as `check_budget` does."""
+        self.check_budget(ctx, model)
+
     async def before_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
     ) -> ModelRequestContext:
         """Let the request pass, or end the run; raises as `check_budget` does."""
-        self.check_budget(ctx, request_context.model)
+        await self.check(ctx, request_context.model)
         return request_context
 
     async def after_model_request(
@@ -77,7 +80,7 @@ class Meter(AbstractCapability[Any], ABC):
 
 @runtime_checkable
 class Spender(Protocol):
-    """A capability through which a run makes others use something."""
+    """A capability that knows of what others use for a run."""
 
     def spent_by_delegates(self) -> RunUsage:
         """Return what they have used by now."""
@@ -110,12 +113,11 @@ class Share(Meter):
         """What the delegate has used by now, with what others have used for it."""
         if self._own is None:
             return RunUsage()
-        return self._own.usage - self._before + spent_for(self._own)
+        return self._own.usage + spent_for(self._own) - self._before
 
-    async def for_run(self, ctx: RunContext[Any]) -> "Share":
-        """Count from here."""
-        self._own, self._before = ctx, copy(ctx.usage)
-        return self
+    async def before_run(self, ctx: RunContext[Any]) -> None:
+        """Count from here: what earlier attempts have used, those above know from the record."""
+        self._own, self._before = ctx, ctx.usage + spent_for(ctx)
 
     def check_budget(self, ctx: RunContext[Any], model: Model) -> None:
         """Ask those above."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Protocol  # Any: a capability serves agents with deps of any type
+from typing import Any, ClassVar, Protocol, runtime_checkable  # Any: deps of any type
 
 import anyio
 from pydantic import JsonValue
@@ -66,6 +66,16 @@ class Team(Protocol):
         ...
 
 
+@runtime_checkable
+class Resumed(Protocol):
+    """A capability that knows of earlier attempts at a run."""
+
+    @property
+    def tasks_given(self) -> int:
+        """How many tasks these have given, but for those that are given once more."""
+        ...
+
+
 @dataclass
 class SubAgents(AbstractCapability[Any]):
     """Lets an agent give tasks to others of the catalogue, each within this agent's own rights.
@@ -92,11 +102,17 @@ class SubAgents(AbstractCapability[Any]):
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
                 raise ValueError(f"{name} must be a number from 1 to {most}, not {value!r}")
         self._shares: list[Share] = []
+        self._given_before = 0
         self._room = anyio.CapacityLimiter(self.at_once)
 
     async def for_run(self, ctx: RunContext[Any]) -> "SubAgents":
         """Return one that counts from here."""
         return replace(self)
+
+    async def before_run(self, ctx: RunContext[Any]) -> None:
+        """Count the tasks that earlier attempts at the run have given."""
+        earlier = (one for one in ctx.capabilities.values() if isinstance(one, Resumed))
+        self._given_before = sum(one.tasks_given for one in earlier)
 
     def spent_by_delegates(self) -> RunUsage:
         """Return what the delegates of this run have used by now."""
@@ -130,7 +146,7 @@ class SubAgents(AbstractCapability[Any]):
             raise ModelRetry(f"There is no agent {order.agent!r}; there is {self._names()}.")
         if not order.task.strip():
             raise ModelRetry("The task is empty; say what the agent is to do.")
-        if len(self._shares) >= self.runs:
+        if self._given_before + len(self._shares) >= self.runs:
             raise ToolFailed(f"{self.runs} tasks have been given, as many as may be. Go on alone.")
         share = Share(ctx)
         self._shares.append(share)

@@ -4,7 +4,10 @@ They are forked from a server that has everything imported, so that one costs mi
 """
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -13,13 +16,15 @@ import anyio
 
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.connections import InProcessConnection
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import NotResumableError, OrchestratorError
 from orchestrator.events import TextDelta
 from orchestrator.settings import Settings
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.store import open_store
+from tests.orchestrator.moments import MomentsOfAll, passing
 from tests.orchestrator.played import READ, playing
 from tests.orchestrator.scripted import Place
+from tests.orchestrator.team_at_work import Home, begin
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["pytest", "tests.mcp_server.doomed", __name__])
@@ -80,6 +85,25 @@ async def _follow_script(line: Connection, place: Place, session_id: str | None)
         async for recorded in yard.follow(handle):
             line.send(recorded.seq)
     line.send(None)
+
+
+def work_until_killed(line: Connection, home: Home, moments: MomentsOfAll) -> None:
+    """Let a team go on until it ends, and say how; or die when it comes to a moment."""
+    moments.act = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    anyio.run(_work_until_killed, line, replace(home, passing=moments))
+
+
+async def _work_until_killed(line: Connection, home: Home) -> None:
+    with passing(home.passing):
+        async with home.yard() as yard:
+            try:
+                await (await begin(yard, home)).result()
+            except NotResumableError:
+                line.send("done")  # by the one before, which could not say so any more
+            except OrchestratorError as error:
+                line.send(error.code)
+            else:
+                line.send("done")
 
 
 def work_until_stopped(line: Connection, project: Path, home: Path) -> None:

@@ -167,12 +167,7 @@ def _scripted(asked: Path) -> Model:
         messages: list[ModelMessage], info: AgentInfo
     ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
         check_valid(messages)
-        prompts = [
-            index
-            for index, message in enumerate(messages)
-            if any(part.part_kind == "user-prompt" for part in message.parts)
-        ]
-        step = sum(isinstance(m, ModelResponse) for m in messages[prompts[-1] :])
+        turn, step = step_of(messages)
         with asked.open("a") as file:
             file.write(f"{step}\n")
         if step == len(STEPS):
@@ -180,10 +175,21 @@ def _scripted(asked: Path) -> Model:
                 yield word if word == "All" else f" {word}"
         else:
             for index, (name, arguments) in enumerate(STEPS[step]):
-                call_id = f"{len(prompts)}.{step}.{index}"
+                call_id = f"{turn}.{step}.{index}"
                 yield {index: DeltaToolCall(name, json.dumps(arguments), tool_call_id=call_id)}
 
     return FunctionModel(stream_function=stream, model_name="scripted")
+
+
+def step_of(messages: Sequence[ModelMessage]) -> tuple[int, int]:
+    """Return the number of the last prompt, from 1, and how many answers have been given to it."""
+    prompts = [
+        index
+        for index, message in enumerate(messages)
+        if any(part.part_kind == "user-prompt" for part in message.parts)
+    ]
+    answers = (isinstance(message, ModelResponse) for message in messages[prompts[-1] :])
+    return len(prompts), sum(answers)
 
 
 def check_valid(messages: Sequence[ModelMessage]) -> None:

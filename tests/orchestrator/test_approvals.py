@@ -1,11 +1,13 @@
 """Calls that need a person's yes: the run ends and waits on record, and goes on with the answer."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any  # what JSON holds
 
 import anyio
 import pytest
+from anyio import to_thread
 from pydantic_ai import Agent, AgentRunResult, DeferredToolRequests
 from pydantic_ai.models import Model
 
@@ -17,12 +19,15 @@ from orchestrator.errors import (
     ApprovalNeededError,
     ConflictError,
     NotFoundError,
+    RunCancelledError,
     SpecError,
 )
 from orchestrator.events import ApprovalDecided, ApprovalRequested, ToolReturned
 from orchestrator.lifecycle import RunStatus
 from orchestrator.specs import load_spec
 from orchestrator.store.approvals import Answer
+from tests.orchestrator.by_hand import rows, workyard
+from tests.orchestrator.moments import passing
 from tests.orchestrator.played import playing, record_of
 from tests.orchestrator.test_teams import READ, READS, WRITE, WRITES, delegate, spec, team_of
 
@@ -38,7 +43,8 @@ def specs(tmp_path: Path) -> Path:
     for name, capabilities in {
         "careful": (WRITES, "Approvals: {writes: true}"),
         "guarded": (WRITES, "Approvals: {paths: ['src/**']}"),
-        "chief": (WRITES, "SubAgents: {agents: [careful]}"),
+        "chief": (WRITES, "SubAgents: {agents: [careful, plain]}"),
+        "plain": (WRITES,),
         "asking_chief": (
             WRITES,
             "SubAgents: {agents: [careful]}",
@@ -101,7 +107,7 @@ async def test_yes_lets_the_run_go_on_and_make_the_call_once(
     model = team_of(careful=[[READ, WRITE], "Done."])
     session_id, run_id = await waits(yard, "careful", model)
 
-    assert await yard.sessions.answer(run_id, YES) == 0
+    assert (await yard.sessions.answer(run_id, YES)).left == 0
     run = await (await yard.resume(session_id, model=model)).result()
 
     assert (run.run_id, run.output) == (run_id, "Done.")
@@ -136,10 +142,10 @@ async def test_each_call_has_its_own_answer_and_none_goes_on_before_all_have(
     session_id, run_id = await waits(yard, "careful", model)
     new, till = [q.request.call_id for q in await yard.sessions.questions(run_id)]
 
-    assert await yard.sessions.answer(run_id, NO, call_id=till) == 1
+    assert (await yard.sessions.answer(run_id, NO, call_id=till)).left == 1
     with pytest.raises(ApprovalNeededError, match="waits for a person's yes to a call"):
         await yard.resume(session_id, model=model)
-    assert await yard.sessions.answer(run_id, YES, call_id=new) == 0
+    assert (await yard.sessions.answer(run_id, YES, call_id=new)).left == 0
     await (await yard.resume(session_id, model=model)).result()
 
     assert (project / "new.txt").exists()
@@ -253,12 +259,42 @@ async def test_look_at_what_would_be_changed_needs_no_yes(yard: Orchestrator) ->
 async def test_session_goes_on_without_the_answer_and_the_call_was_not_made(
     yard: Orchestrator, project: Path
 ) -> None:
-    session_id, _ = await waits(yard, "careful", team_of(careful=[[WRITE], "Done."]))
+    session_id, run_id = await waits(yard, "careful", team_of(careful=[[WRITE], "Done."]))
 
     run = await yard.run("careful", "never mind", model=playing("Right."), session_id=session_id)
 
     assert run.output == "Right. "
     assert not (project / "new.txt").exists()
+    # A yes would be of no use any more.
+    assert await yard.sessions.questions() == []
+    with pytest.raises(ConflictError, match="has gone on without it"):
+        await yard.sessions.answer(run_id, YES)
+
+
+async def test_run_that_was_stopped_when_it_had_just_asked_asks_again(
+    yard: Orchestrator, project: Path
+) -> None:
+    model = team_of(careful=[[WRITE], "Done."])
+
+    def stop(moment: str) -> None:
+        if moment.startswith("before write: record") and "approval_requested" in moment:
+            handle.stop()
+
+    with passing(stop):
+        handle = await yard.start("careful", "go", model=model)
+        with pytest.raises(RunCancelledError):
+            await handle.result()
+    session_id, run_id = handle.claimed.session_id, handle.claimed.id
+    assert await yard.sessions.questions() == []
+    with pytest.raises(ConflictError, match="does not wait for a yes: it is cancelled"):
+        await yard.sessions.answer(run_id, YES)
+
+    with pytest.raises(ApprovalNeededError):
+        await (await yard.resume(session_id, model=model)).result()
+    await yard.sessions.answer(run_id, YES)
+    await (await yard.resume(session_id, model=model)).result()
+
+    assert (project / "new.txt").exists()
 
 
 async def test_who_has_asked_a_delegate_waits_with_it_and_goes_on_with_it(
@@ -277,6 +313,101 @@ async def test_who_has_asked_a_delegate_waits_with_it_and_goes_on_with_it(
 
     assert run.output == "All done."
     assert (project / "new.txt").exists()
+
+
+@pytest.mark.parametrize("by_top", [True, False])
+async def test_either_runs_id_does_for_an_answer_to_a_delegate(
+    yard: Orchestrator, project: Path, by_top: bool
+) -> None:
+    model = team_of(chief=[[delegate("careful")], "All done."], careful=[[WRITE], "Done."])
+    session_id, run_id = await waits(yard, "chief", model)
+    (question,) = await yard.sessions.questions(run_id)
+    assert (question.top_run_id, question.top_session_id) == (run_id, session_id)
+    assert await yard.sessions.questions(question.run_id) == [question]
+
+    answered = await yard.sessions.answer(run_id if by_top else question.run_id, YES)
+
+    assert (answered.left, answered.top_session_id) == (0, session_id)
+    assert (await (await yard.resume(session_id, model=model)).result()).output == "All done."
+    assert (project / "new.txt").exists()
+
+
+async def test_yes_is_for_the_call_of_one_run_whatever_ids_a_provider_gives(
+    yard: Orchestrator, project: Path
+) -> None:
+    """Who is shown one call must not allow another one by it."""
+    write = [(*WRITE, "same")]
+    model = team_of(
+        chief=[[delegate("careful", "One."), delegate("careful", "Two.")], "All done."],
+        careful=[write, "Done."],
+    )
+    session_id, run_id = await waits(yard, "chief", model)
+    one, two = await yard.sessions.questions()
+
+    with pytest.raises(ConflictError, match=f"2 calls have the id 'same'.*{two.run_id}"):
+        await yard.sessions.answer(run_id, YES, call_id="same")
+    assert (await yard.sessions.answer(one.run_id, NO, call_id="same")).left == 1
+    assert await yard.sessions.questions() == [two]
+    assert (await yard.sessions.answer(run_id, YES, call_id="same")).left == 0
+    await (await yard.resume(session_id, model=model)).result()
+
+    assert await outcomes(yard, one.session_id) == [("write_file", "denied")]
+    assert await outcomes(yard, two.session_id) == [("write_file", "success")]
+
+
+async def test_question_of_a_delegate_is_open_while_who_has_asked_it_waits_too(
+    yard: Orchestrator,
+) -> None:
+    """Else there would be an answer, and nobody to go on with it."""
+    asked, released = anyio.Event(), anyio.Event()
+
+    async def work() -> str:
+        asked.set()
+        await released.wait()
+        return "Read."
+
+    model = team_of(
+        chief=[[delegate("careful"), delegate("plain")], "Done."],
+        careful=[[WRITE], "Done."],
+        plain=[work],
+    )
+    handle = await yard.start("chief", "go", model=model)
+    with anyio.fail_after(10):
+        await asked.wait()
+        while not rows("SELECT 1 FROM run WHERE status = 'waiting'"):
+            await anyio.sleep(0.01)
+        (careful,) = rows("SELECT id FROM run WHERE agent = 'careful'")
+
+    assert await yard.sessions.questions() == []
+    with pytest.raises(ConflictError, match=f"run '{handle.claimed.id}'.* is running"):
+        await yard.sessions.answer(careful[0], YES)
+    released.set()
+    with pytest.raises(ApprovalNeededError):
+        await handle.result()
+    assert [question.run_id for question in await yard.sessions.questions()] == [careful[0]]
+
+
+async def test_command_line_answers_by_either_id_and_shows_both(
+    project: Path, specs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = team_of(chief=[[delegate("careful")], "All done."], careful=[[WRITE], "Done."])
+    async with opened(project, specs) as yard:
+        session_id, run_id = await waits(yard, "chief", model)
+    monkeypatch.chdir(project)
+
+    listed = await to_thread.run_sync(workyard, "approvals", "list")
+    told = await to_thread.run_sync(workyard, "approvals", "list", "--json")
+    done = await to_thread.run_sync(workyard, "approvals", "deny", run_id, "--later")
+    again = await to_thread.run_sync(workyard, "approvals", "approve", run_id)
+
+    (question,) = json.loads(told.stdout)
+    assert question["top_run_id"] == run_id != question["run_id"]
+    assert f"run {question['run_id']} for run {run_id}" in listed.stderr
+    assert done.exit_code == 0
+    assert (again.exit_code, "no question" in again.stderr) == (3, True)
+    async with opened(project, specs) as yard:
+        assert (await (await yard.resume(session_id, model=model)).result()).output == "All done."
+    assert not (project / "new.txt").exists()
 
 
 async def test_any_tool_can_need_a_yes(yard: Orchestrator, project: Path) -> None:

@@ -113,7 +113,7 @@ async def test_events_of_a_write_that_failed_are_written_with_the_next(
 ) -> None:
     run = await store.claim(DRAFT)
     recorder = Recorder(store, run)
-    recorder._note(AgentMessage(content="kept"))
+    recorder.note(AgentMessage(content="kept"))
 
     with monkeypatch.context() as broken:
         broken.setattr(store, "_access", None)

@@ -19,6 +19,8 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
+from orchestrator.approvals.capability import Approvals
+from orchestrator.approvals.questions import Questions, WaitsError
 from orchestrator.budget.budget import Budget
 from orchestrator.budget.errors import BudgetExceededError
 from orchestrator.errors import LeaseLostError, NotResumableError
@@ -28,6 +30,7 @@ from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
 from orchestrator.resumption import UNKNOWN, Resumption
 from orchestrator.store import resuming
+from orchestrator.store.approvals import Answer
 from orchestrator.store.claimed import Additions, ClaimedRun, RunDraft
 from orchestrator.store.store import Store, open_store
 from orchestrator.store.writer import Transaction
@@ -35,7 +38,7 @@ from tests.orchestrator.scripted import check_valid
 
 DRAFT = RunDraft(agent="a", spec_sha256="0" * 64, model="m", prompt="go", inputs={}, root="/r")
 
-Answer = Sequence[tuple[str, dict[str, Any], str]] | str
+Step = Sequence[tuple[str, dict[str, Any], str]] | str
 """Calls by tool, arguments and id; or text."""
 
 
@@ -47,7 +50,7 @@ class Killed(BaseException):
 class Played:
     """A model that gives answers in their order, and keeps what it was given."""
 
-    answers: Sequence[Answer]
+    answers: Sequence[Step]
     given: list[list[ModelMessage]] = field(default_factory=list)
 
     def model(self) -> FunctionModel:
@@ -113,10 +116,10 @@ async def attempt(store: Store, run: ClaimedRun, agent: Agent[Any, Any]) -> Any:
         DRAFT.prompt if run.needs_prompt else None,
         conversation=run.conversation,
         run_id=attempt_id(run.id, run.attempt),
-        capabilities=[recorder, Resumption(run)],
+        capabilities=[recorder, Questions(run.decisions, recorder.put), Resumption(run)],
     )
     output = result.output if isinstance(result.output, str) else result.output.model_dump()
-    done = RunEnded(status=RunStatus.SUCCEEDED, output=output, usage=recorder.used())
+    done = RunEnded(status=RunStatus.SUCCEEDED, output=output, usage=recorder.sum_up())
     await recorder.end(done)
     return result.output
 
@@ -171,7 +174,7 @@ class Hands:
         ]
 
 
-def calls(*names: str, step: int = 0) -> Answer:
+def calls(*names: str, step: int = 0) -> Step:
     return [(name, {}, f"{step}.{index}") for index, name in enumerate(names)]
 
 
@@ -212,6 +215,30 @@ async def test_call_of_which_nobody_knows_whether_it_was_made_is_not_made_again(
     found = results(played.given[-1])
     assert (found["0.0"].outcome, found["0.0"].content) == ("failed", UNKNOWN.format(tool="pay"))
     assert (found["1.0"].outcome, found["1.0"].content) == ("success", "peeked")
+
+
+async def test_call_that_a_person_has_allowed_is_not_made_again_either(record: Record) -> None:
+    """The yes is for one call: it may have been made by the attempt that died."""
+    played = Played([calls("pay"), "I look first."])
+    hands = Hands()
+    guarded = Approvals(tools=["pay"])
+    agent = Agent(played.model(), tools=hands.tools(), capabilities=[guarded])
+    async with open_store(record.url) as store:
+        run = await store.claim(DRAFT)
+        record.session_id, record.run_id = run.session_id, run.id
+        with pytest.raises(WaitsError):
+            await attempt(store, run, agent)
+        await store.end(run, RunEnded(status=RunStatus.WAITING), session_usage=None)
+        await store.sessions.answer(run.id, Answer(is_approved=True, by="sam"))
+        hands.dies_in = "pay"
+        run = await store.resume(record.draft, record.run_id)
+        with pytest.raises(Killed):
+            await attempt(store, run, agent)
+
+    assert await record.go_on(agent) == "I look first."
+
+    assert hands.calls == ["pay"]
+    assert results(played.given[-1])["0.0"].content == UNKNOWN.format(tool="pay")
 
 
 @pytest.mark.parametrize("name", ["look", "fail", "slip"])

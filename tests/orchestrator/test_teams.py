@@ -24,12 +24,14 @@ from orchestrator.bootstrap import Orchestrator
 from orchestrator.capabilities import CAPABILITIES
 from orchestrator.catalogue import Catalogue
 from orchestrator.connections import InProcessConnection
-from orchestrator.errors import LimitError, RunCancelledError, SpecError
+from orchestrator.errors import ConflictError, LimitError, RunCancelledError, SpecError
 from orchestrator.events import AgentAsked, ToolReturned
 from orchestrator.lifecycle import RunStatus
+from orchestrator.runner import RunHandle
 from orchestrator.specs import load_spec
 from orchestrator.teams.members import check_team
-from tests.orchestrator.by_hand import rows
+from tests.orchestrator.by_hand import held_by_the_dead, rows
+from tests.orchestrator.moments import passing
 from tests.orchestrator.played import record_of
 
 Call = tuple[str, dict[str, Any]]
@@ -353,12 +355,100 @@ async def test_who_is_cancelled_takes_its_delegates_along_and_goes_on_with_them(
     resumed = await (await yard.resume(handle.claimed.session_id, model=model)).result()
 
     assert resumed.output == "Done."
+    assert await asked(yard, handle.claimed.session_id) == [event]
     again = await yard.sessions.run(event.run_id)
     assert (again.status, again.row.attempt) == (RunStatus.SUCCEEDED, 2)
     assert rows("SELECT count(*) FROM run") == [(2,)]
     assert await returned(yard, event.session_id) == [
         (o, c) for o, c in await returned(yard, event.session_id) if o == "success"
     ]
+
+
+async def stopped_at(yard: Orchestrator, model: Model, agent: str, moment: str) -> RunHandle:
+    """Start an agent and stop it at the first moment that begins like this."""
+
+    def stop(passed: str) -> None:
+        if passed.startswith(moment):
+            handle.stop()
+
+    with passing(stop):
+        handle = await yard.start(agent, "go", model=model)
+        with pytest.raises(RunCancelledError):
+            await handle.result()
+    return handle
+
+
+async def test_tasks_are_counted_over_all_attempts_at_a_run(yard: Orchestrator) -> None:
+    model = team_of(
+        strict_chief=[
+            [delegate("reader", "One.")],
+            [delegate("reader", "Two."), READ],
+            [delegate("reader", "Three.")],
+            "Done.",
+        ],
+        reader=["Read."],
+    )
+    moment = "before write: record strict_chief tool_returned strict_chief.1.0"
+    handle = await stopped_at(yard, model, "strict_chief", moment)
+
+    await (await yard.resume(handle.claimed.session_id, model=model)).result()
+
+    outcomes = await returned(yard, handle.claimed.session_id)
+    told = [content for outcome, content in outcomes if outcome == "failed"]
+    assert "2 tasks have been given, as many as may be" in told[0]
+    assert rows("SELECT count(*) FROM run WHERE agent = 'reader'") == [(2,)]
+
+
+async def test_delegate_goes_on_with_who_has_asked_it_and_not_alone(yard: Orchestrator) -> None:
+    """Alone it would have rights and a budget that it was never given."""
+    model = team_of(chief=[[delegate("reader")], "Done."], reader=[[READ], "Read."])
+    handle = await stopped_at(yard, model, "chief", "before write: record reader tool_returned")
+    (event,) = await asked(yard, handle.claimed.session_id)
+
+    with pytest.raises(ConflictError, match=f"resume session '{handle.claimed.session_id}'"):
+        await yard.resume(event.session_id, model=model)
+
+    assert (await yard.sessions.run(event.run_id)).status is RunStatus.CANCELLED
+
+
+def three_deep() -> Model:
+    return team_of(
+        chief=[[delegate("middle")], "Done."],
+        middle=[[delegate("reader")], "Asked."],
+        reader=["Read."],
+    )
+
+
+async def test_delegates_die_with_the_process_of_who_has_asked_them(yard: Orchestrator) -> None:
+    model = team_of(
+        chief=[[delegate("middle")], "."], middle=[[delegate("reader")], "."], reader=["."]
+    )
+    run = await yard.run("chief", "go", model=model)
+    held_by_the_dead()
+
+    await yard.sessions.cancel(run.session_id)
+
+    assert rows("SELECT agent, status FROM run ORDER BY pk") == [
+        ("chief", "interrupted"),
+        ("middle", "interrupted"),
+        ("reader", "interrupted"),
+    ]
+
+
+async def test_sessions_of_delegates_are_deleted_with_the_one_they_work_for(
+    yard: Orchestrator,
+) -> None:
+    model = team_of(
+        chief=[[delegate("middle")], "."], middle=[[delegate("reader")], "."], reader=["."]
+    )
+    kept = await yard.run("chief", "go", model=model)
+    run = await yard.run("chief", "go", model=model)
+
+    await yard.sessions.delete(run.session_id)
+
+    assert rows("SELECT agent FROM run ORDER BY pk") == [("chief",), ("middle",), ("reader",)]
+    assert rows("SELECT count(*) FROM session") == [(3,)]
+    assert [session.id for session in await yard.sessions.latest()] == [kept.session_id]
 
 
 async def test_replay_gives_what_delegates_have_answered_and_runs_none(
