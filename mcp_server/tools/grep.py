@@ -54,11 +54,15 @@ class Grep(ToolArguments):
     def translated(cls, given: Mapping[str, object]) -> Mapping[str, object]:
         """Return what was given, with ripgrep's options by their names here.
 
+        Some models give a value to every argument, and "" to a glob that they do not want.
+
         >>> Grep.translated({"-i": True, "-n": True, "-A": 1, "-B": 3, "output_mode": "content"})
         {'ignore_case': True, 'context': 3, 'output': 'lines'}
         """
         said = dict(given)
         said.pop("-n", None)  # lines always have their numbers
+        if said.get("glob") == "":
+            del said["glob"]
         if "-i" in said:
             said.setdefault("ignore_case", said.pop("-i"))
         around = [value for name in _AROUND if isinstance(value := said.get(name), int)]

@@ -41,6 +41,11 @@ async def test_answer_of_nothing_says_that_not_all_files_were_searched(
         )
 
 
+async def test_empty_glob_is_none(workspace: Workspace) -> None:
+    """A model that gives a value to every argument means none by it."""
+    assert "2 matches in 2 files" in await call(workspace, "grep", pattern="main", glob="")
+
+
 async def test_many_matches_say_how_many_are_missing(yard: Yard, narrow: Workspace) -> None:
     yard.write("a.txt", "needle\n" * 5)
     assert await call(narrow, "grep", pattern="needle") == (

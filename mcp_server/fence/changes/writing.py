@@ -99,7 +99,7 @@ def check_hash(found: State | None, expected: str | None, place: Place, planning
     if not _MIN_HASH_CHARS <= len(start) <= 64 or set(start) - set("0123456789abcdef"):
         raise InvalidInputError(
             f"The expected_hash for {path} is not a SHA-256: give at least the first "
-            f"{_MIN_HASH_CHARS} hexadecimal digits that read_file shows."
+            f"{_MIN_HASH_CHARS} hexadecimal digits that read_file shows, or leave it out."
         )
     if found is None:
         raise StaleFileError(f"File {path} does not exist any more; nothing was changed.")
