@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import anyio
 
@@ -84,7 +85,7 @@ class Interrupted:
         """Hold that the record is whole, and what these moments tell was not settled before."""
         try:
             self._check_nothing_again(passed)
-            self.record = await check_whole(yard)
+            self.record = await check_whole(yard, self.record)
         except BaseException as fault:
             fault.add_note(f"The last of its moments: {passed[-1:]}")
             raise
@@ -117,7 +118,7 @@ class Interrupted:
             answered = before.requests if before else 0
             for step in range(answered):
                 assert asked(agent, step) not in passed, f"{agent} has answered {step} before"
-        for tool, arguments in self.record.returned:
+        for tool, arguments in chain.from_iterable(self.record.returned.values()):
             assert called(tool, arguments) not in passed, f"{tool} {arguments} has returned before"
 
     async def answer(self) -> None:

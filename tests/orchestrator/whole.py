@@ -1,8 +1,8 @@
 """What is true of every record in which nothing is under way, however the runs in it have ended."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any  # rows of several tables
 
@@ -30,11 +30,19 @@ from tests.orchestrator.played import record_of
 from tests.orchestrator.scripted import check_valid
 
 _RUNS = (
-    select(RUN, SESSION.c.id.label("session_id"), SESSION.c.active_run_pk, SESSION.c.usage)
+    select(
+        RUN,
+        SESSION.c.id.label("session_id"),
+        *(SESSION.c[name] for name in ("active_run_pk", "last_event_seq", "usage")),
+    )
     .join(SESSION, SESSION.c.pk == RUN.c.session_pk)
     .order_by(RUN.c.pk)
 )
 _WRITING = ("edit_file", "write_file")
+
+
+Call = tuple[str, object]
+"""A tool and its arguments."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +50,26 @@ class Whole:
     """A record that was found to be whole."""
 
     runs: Sequence[Row[Any]] = ()
-    returned: Sequence[tuple[str, object]] = ()
-    """The calls that have a result: tools and arguments."""
+    returned: Mapping[int, Sequence[Call]] = field(default_factory=dict)
+    """The calls of each run that have a result."""
 
     def of(self, agent: str) -> Row[Any] | None:
         """Return the run of an agent."""
         return next((run for run in self.runs if run.agent == agent), None)
 
 
-async def check_whole(yard: Orchestrator) -> Whole:
-    """Hold what is true of the record. Each run has a session of its own."""
+async def check_whole(yard: Orchestrator, before: Whole) -> Whole:
+    """Hold what is true of the record; of runs that are as before, that has been seen.
+
+    Each run has a session of its own.
+    """
     runs = await runs_in(yard)
     check_statuses(runs)
     await check_questions(yard, runs)
-    calls: list[tuple[str, object]] = []
+    returned = dict(before.returned)
     for run in runs:
+        if run in before.runs:
+            continue
         events = await record_of(yard, run.session_id)
         try:
             check_events(run, events)
@@ -65,11 +78,11 @@ async def check_whole(yard: Orchestrator) -> Whole:
             told = (f"{e.seq} {e.event}" for e in events)
             error.add_note("\n".join([f"of {run.agent}, {run.status}:", *told]))
             raise
-        calls += _returned(events)
-    return Whole(runs, calls)
+        returned[run.pk] = _returned(events)
+    return Whole(runs, returned)
 
 
-def _returned(events: Sequence[RecordedEvent]) -> list[tuple[str, object]]:
+def _returned(events: Sequence[RecordedEvent]) -> list[Call]:
     told = [recorded.event for recorded in events]
     ids = {event.call_id for event in told if isinstance(event, ToolReturned)}
     calls = (event for event in told if isinstance(event, ToolCalled))
