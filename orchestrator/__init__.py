@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.plain_script import run_sync
     from orchestrator.probing import ask_models
     from orchestrator.runner import RunHandle, RunResult
+    from orchestrator.servers.asking import ask_servers
     from orchestrator.serving import granted_by
     from orchestrator.spec_schema import editor_schema
     from orchestrator.store.approvals import Answer, Question
@@ -53,6 +54,7 @@ __all__ = [
     "TaskResult",
     "Trial",
     "ask_models",
+    "ask_servers",
     "check_model_name",
     "check_spec",
     "database_address",
@@ -100,6 +102,7 @@ _HOMES = {
     "TaskResult": "orchestrator.mapping",
     "ask_models": "orchestrator.probing",
     "check_model_name": "orchestrator.models.naming",
+    "ask_servers": "orchestrator.servers.asking",
     "check_spec": "orchestrator.agents",
     "database_address": "orchestrator.store.database",
     "database_revisions": "orchestrator.store.database",

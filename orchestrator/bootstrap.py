@@ -10,39 +10,34 @@ from typing import Self, Unpack
 import anyio
 from pydantic_ai.models import Model
 
-from orchestrator.agents import WorkyardAgent, build_agent
+from orchestrator.agents import build_agent
 from orchestrator.budget.allowance import Allowances, limits_of
-from orchestrator.budget.errors import PriceUnknownError
 from orchestrator.busy import WAIT_S, Turns
-from orchestrator.capabilities import capabilities_at
 from orchestrator.catalogue import open_catalogue
 from orchestrator.connections import StdioConnection, WorkspaceConnection
 from orchestrator.definitions.agents import Agents
 from orchestrator.definitions.cast import Cast
 from orchestrator.definitions.definitions import Definitions
-from orchestrator.delegation import RecordedTeam
 from orchestrator.errors import InvalidInputError
 from orchestrator.events import RecordedEvent
 from orchestrator.history.history import History
 from orchestrator.history.recorded import RecordedCall, Undo, Which
 from orchestrator.mapping import Task, TaskResult, Tasks, check_mapped, keyed
-from orchestrator.models.service import Models, open_models
-from orchestrator.orders import RunOptions, check_options, check_prompt
+from orchestrator.models.service import open_models
+from orchestrator.orders import RunOptions, check_options
 from orchestrator.record_url import sqlite_file
 from orchestrator.replay.asking import Comparison
 from orchestrator.replay.replaying import Replay
 from orchestrator.replay.replays import Replays
+from orchestrator.requests import Requests
 from orchestrator.roots import as_globs, own_places, resolve_root
 from orchestrator.runner import RunHandle, Runner, RunRequest, RunResult
+from orchestrator.servers.reach import RegisteredServers, Servers
 from orchestrator.session import Session
 from orchestrator.settings import Settings, load_settings
-from orchestrator.specs import Spec
-from orchestrator.store.claimed import RunDraft
 from orchestrator.store.resuming import last_attempt
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.store import open_store
-from orchestrator.teams.members import check_team
-from orchestrator.teams.subagents import Team
 from orchestrator.totals import By, Total, UsageFilters
 
 Connect = Callable[[Path, tuple[str, ...], Path], WorkspaceConnection]
@@ -64,9 +59,10 @@ class Orchestrator:
     history: History
     connection: WorkspaceConnection
     """How agents reach the workspace."""
-    _settings: Settings
-    _models: Models
+    servers: Servers
+    """The operator's MCP servers that agents reach."""
     _runner: Runner
+    _requests: Requests
     _turns: Turns
     _replays: Replays
 
@@ -100,6 +96,7 @@ class Orchestrator:
         own = own_places(place, settings, specs=specs, database=database)
         denied = as_globs(own, place)
         connection = connect(place, denied, settings.state_dir)
+        servers = RegisteredServers(settings.config_dir)
         history = History(place, settings.state_dir)
         async with (
             open_models(settings) as models,
@@ -113,6 +110,7 @@ class Orchestrator:
                 sessions=store.sessions,
                 build=partial(build_agent, model_timeout_s=settings.model_timeout_s),
                 connection=connection,
+                servers=servers,
                 connect=lambda root, state_dir: connect(root, denied, state_dir),
                 leave_out=own,
             )
@@ -123,9 +121,9 @@ class Orchestrator:
                     store.sessions,
                     history,
                     connection,
-                    settings,
-                    models,
+                    servers,
                     runner,
+                    Requests(place, settings, models, runner, connection, servers),
                     Turns(runner),
                     replays,
                 )
@@ -146,7 +144,7 @@ class Orchestrator:
         """
         check_options(options)
         return await self._turns.start(
-            self._request(await self._cast(agent, options), prompt, options),
+            self._requests.new(await self._cast(agent, options), prompt, options),
             when_busy=options.get("when_busy", "reject"),
             wait_s=options.get("wait_s", WAIT_S),
         )
@@ -157,6 +155,7 @@ class Orchestrator:
         *,
         model: str | Model | None = None,
         connection: WorkspaceConnection | None = None,
+        servers: Servers | None = None,
     ) -> RunHandle:
         """Let a session's last run go on, which has failed, was cancelled or interrupted.
 
@@ -167,6 +166,7 @@ class Orchestrator:
             session_id: The session.
             model: Instead of the one that the run had last.
             connection: Instead of the one for all runs; see `RunOptions`.
+            servers: Instead of those for all runs; see `RunOptions`.
 
         Raises:
             ApprovalNeededError: If a call of the run needs a yes that nobody has said yet.
@@ -179,20 +179,13 @@ class Orchestrator:
         last = await self.sessions.look(session_id, last_attempt)
         owner = (await self.sessions.get(session_id)).owner
         cast = await self.agents.cast_again(last.agent, last.spec_sha256, owner=owner)
-        spec = cast.spec
-        name, chosen = self._model_for(spec, model or last.model)
-        draft = RunDraft(
-            agent=spec.name,
-            spec_sha256=spec.sha256,
-            model=name,
-            prompt=last.prompt,
-            inputs=spec.complete_inputs(last.inputs),
-            root=str(self.root),
-            session_id=session_id,
+        options = RunOptions(
+            model=model,
+            connection=connection or self.connection,
+            servers=servers or self.servers,
         )
-        options = RunOptions(model=model, connection=connection or self.connection)
-        built = self._built(cast, chosen, options)
-        return await self._runner.resume(RunRequest(built, draft), last.run_id)
+        request = self._requests.again(cast, last, session_id, options)
+        return await self._runner.resume(request, last.run_id)
 
     async def run(self, agent: str, prompt: str, **options: Unpack[RunOptions]) -> RunResult:
         """Run an agent and return what it has to give.
@@ -246,7 +239,7 @@ class Orchestrator:
         cast = await self._cast(agent, options)
 
         def request(task: Task) -> RunRequest:
-            return self._request(cast, task.prompt, {**options, "inputs": task.inputs})
+            return self._requests.new(cast, task.prompt, {**options, "inputs": task.inputs})
 
         mapped = keyed(cast.spec, str(self.root), name, tasks)
         for _, task in mapped[:1]:
@@ -315,7 +308,7 @@ class Orchestrator:
             ModelNotConfiguredError: If the model cannot be used.
         """
         cast = await self._replays.cast_of(await self.sessions.recorded_run(run_id))
-        name, other = self._model_for(cast.spec, model)
+        name, other = self._requests.model_for(cast.spec, model)
         return await self._replays.with_model(run_id, name, other)
 
     async def changes(self, *, limit: int = 20, **which: Unpack[Which]) -> list[RecordedCall]:
@@ -348,50 +341,3 @@ class Orchestrator:
     async def _cast(self, agent: str, options: RunOptions) -> Cast:
         owner = options.get("agents_of") or options.get("owner")
         return await self.agents.cast(agent, owner=owner)
-
-    def _request(self, cast: Cast, prompt: str, options: RunOptions) -> RunRequest:
-        spec = cast.spec
-        check_prompt(prompt)
-        inputs = spec.complete_inputs(options.get("inputs") or {})
-        name, model = self._model_for(spec, options.get("model"))
-        draft = RunDraft(
-            agent=spec.name,
-            spec_sha256=spec.sha256,
-            model=name,
-            prompt=prompt,
-            inputs=inputs,
-            root=str(self.root),
-            session_id=options.get("session_id"),
-            owner=options.get("owner"),
-        )
-        return RunRequest(self._built(cast, model, options), draft)
-
-    def _built(self, cast: Cast, model: Model, options: RunOptions) -> WorkyardAgent:
-        """Return an agent whose delegates have the model that the caller has asked for."""
-        spec = cast.spec
-        check_team(spec, cast.member)
-        requested, connection = options.get("model"), options.get("connection", self.connection)
-        team = RecordedTeam(
-            runner=self._runner,
-            cast=cast,
-            root=str(self.root),
-            connection=connection,
-            model_for=lambda spec: self._model_for(spec, requested),
-            build=self._build,
-            path=(spec.reference,),
-        )
-        return self._build(spec, model, connection, team)
-
-    def _build(
-        self, spec: Spec, model: Model, connection: WorkspaceConnection, team: Team
-    ) -> WorkyardAgent:
-        types = capabilities_at(connection, self.sessions, team)
-        return build_agent(spec, model, types, model_timeout_s=self._settings.model_timeout_s)
-
-    def _model_for(self, spec: Spec, requested: str | Model | None) -> tuple[str, Model]:
-        name, model = self._models.choose(requested, spec.document.model)
-        try:
-            self._runner.allowances.check_price(model)
-        except PriceUnknownError as error:
-            raise InvalidInputError(str(error)) from error
-        return name, model

@@ -1,4 +1,4 @@
-"""What a spec can give an agent beyond Pydantic AI: hands in the workspace, a budget, compaction.
+"""What a spec can give an agent beyond Pydantic AI: hands in the workspace, a budget, servers.
 
 All work in plain Pydantic AI, with no other code of ours:
 
@@ -32,7 +32,10 @@ from orchestrator.compaction.capability import Compaction
 from orchestrator.connections import MetaClient, StdioConnection, WorkspaceConnection, hearing
 from orchestrator.events import FileChanged
 from orchestrator.ids import run_of
+from orchestrator.servers.capability import McpServer, held_by
+from orchestrator.servers.reach import RegisteredServers, Servers
 from orchestrator.session_state import SessionState, session_state_in
+from orchestrator.settings import load_settings
 from orchestrator.state import States
 from orchestrator.teams.plain import PlainTeam
 from orchestrator.teams.subagents import Team, placed
@@ -161,7 +164,11 @@ def grant_of(ctx: RunContext[Any]) -> Grant:
 
 
 def capabilities_at(
-    connection: WorkspaceConnection, states: States | None = None, team: Team | None = None
+    connection: WorkspaceConnection,
+    states: States | None = None,
+    team: Team | None = None,
+    *,
+    servers: Servers | None = None,
 ) -> tuple[type[AbstractCapability[Any]], ...]:
     """Return `CAPABILITIES` at a given place.
 
@@ -169,8 +176,9 @@ def capabilities_at(
         connection: Where the workspace is.
         states: Those of a record; in memory when there is none.
         team: Where delegates run; in this process, on no record, when there is none.
+        servers: The operator's; those of the user's config directory when there are none.
     """
-    place = connection
+    place, named = connection, servers
 
     @dataclass
     class Placed(WorkspaceTools):
@@ -180,15 +188,27 @@ def capabilities_at(
         def get_serialization_name(cls) -> str:
             return WorkspaceTools.__name__
 
+    @dataclass
+    class Named(McpServer):
+        servers: ClassVar[Servers | None] = named
+
+        @classmethod
+        def get_serialization_name(cls) -> str:
+            return McpServer.__name__
+
     kept = SessionState if states is None else session_state_in(states)
-    return (Placed, Budget, Compaction, kept, placed(team or PlainTeam(_within)), Approvals)
+    asked = placed(team or PlainTeam(_within))
+    return (Placed, Budget, Compaction, kept, asked, Approvals, Named)
 
 
 def _within(ctx: RunContext[Any], team: Team) -> tuple[type[AbstractCapability[Any]], ...]:
-    """Return the capabilities for a delegate of a run: at its place, and within its grant."""
+    """Return the capabilities for a delegate of a run: at its place, and within its rights."""
     places = (one.place for one in ctx.capabilities.values() if isinstance(one, WorkspaceTools))
     place = next(places, None) or StdioConnection(Path.cwd())
-    return capabilities_at(place.within(grant_of(ctx)), team=team)
+    named = (one.place for one in ctx.capabilities.values() if isinstance(one, McpServer))
+    servers = next(named, None) or RegisteredServers(load_settings().config_dir)
+    narrowed = servers.within(held_by(ctx))
+    return capabilities_at(place.within(grant_of(ctx)), team=team, servers=narrowed)
 
 
 CAPABILITIES: tuple[type[AbstractCapability[Any]], ...] = (
@@ -198,5 +218,6 @@ CAPABILITIES: tuple[type[AbstractCapability[Any]], ...] = (
     SessionState,
     placed(PlainTeam(_within)),
     Approvals,
+    McpServer,
 )
 """For `custom_capability_types=` of Pydantic AI."""

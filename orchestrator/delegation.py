@@ -31,14 +31,17 @@ from orchestrator.events import AgentAsked
 from orchestrator.ids import run_of
 from orchestrator.once import Earlier, begin_once
 from orchestrator.runner import RunHandle, Runner, RunRequest
+from orchestrator.servers.capability import held_by
+from orchestrator.servers.reach import Servers
 from orchestrator.session import DELEGATE
 from orchestrator.specs import Spec
 from orchestrator.store.claimed import RunDraft
 from orchestrator.teams.members import check_below
 from orchestrator.teams.shares import Meter, Share
-from orchestrator.teams.subagents import Order, Team
+from orchestrator.teams.subagents import Order
 
-Build = Callable[[Spec, Model, WorkspaceConnection, Team], WorkyardAgent]
+Build = Callable[[Spec, Model, "RecordedTeam"], WorkyardAgent]
+"""An agent on a model, with whom it may ask: it has what they have."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class RecordedTeam:
     root: str
     connection: WorkspaceConnection
     """Where the workspace is, within the rights of all above."""
+    servers: Servers
+    """The operator's MCP servers, within what all above hold of them."""
     model_for: Callable[[Spec], tuple[str, Model]]
     build: Build
     path: tuple[str, ...]
@@ -84,8 +89,12 @@ class RecordedTeam:
     ) -> RunRequest:
         inputs = spec.complete_inputs(order.inputs)
         name, model = self.model_for(spec)
-        connection = self.connection.within(grant_of(ctx))
-        below = replace(self, connection=connection, path=(*self.path, spec.reference))
+        below = replace(
+            self,
+            connection=self.connection.within(grant_of(ctx)),
+            servers=self.servers.within(held_by(ctx)),
+            path=(*self.path, spec.reference),
+        )
         sessions = self.runner.store.sessions
         owner = (await sessions.get(parent.claimed.session_id)).owner
         draft = RunDraft(
@@ -98,7 +107,7 @@ class RecordedTeam:
             owner=owner,
             parent_pk=parent.claimed.pk,
         )
-        return RunRequest(self.build(spec, model, connection, below), draft)
+        return RunRequest(self.build(spec, model, below), draft)
 
 
 def _key(order: Order, parent: RunHandle, ctx: RunContext[Any]) -> str:

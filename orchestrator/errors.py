@@ -5,10 +5,13 @@
     │   ├── SpecError          file, line, field
     │   ├── InputsError        the caller's inputs do not fit the spec's deps_schema
     │   ├── WrongRootError
-    │   ├── ModelSettingsError  file, key
+    │   ├── SettingsFileError  file, line, key
+    │   │   ├── ModelSettingsError
+    │   │   └── ServerSettingsError
     │   └── ModelNotConfiguredError
     ├── NotFoundError          names what is near
-    │   └── ChangeNotFoundError
+    │   ├── ChangeNotFoundError
+    │   └── ServerNotFoundError
     ├── ConflictError
     │   ├── SessionBusyError
     │   ├── LeaseLostError
@@ -24,6 +27,7 @@
     ├── UnavailableError       the fault is outside
     │   ├── ModelUnavailableError
     │   ├── WorkspaceUnavailableError
+    │   ├── ServerUnavailableError
     │   └── StoreUnavailableError
     │       └── SessionDamagedError
     ├── RunCancelledError
@@ -34,7 +38,7 @@ Anything else that is raised is a bug.
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -83,19 +87,31 @@ class WrongRootError(InvalidInputError):
         super().__init__(f"Session {session_id!r} is at work in {root!r}; go on with that root.")
 
 
-class ModelSettingsError(InvalidInputError):
-    """`models.toml` cannot be used."""
+class SettingsFileError(InvalidInputError):
+    """A file of the user's settings cannot be used."""
 
-    def __init__(self, problem: str, *, file: Path, key: str | None = None) -> None:
+    def __init__(
+        self, problem: str, *, file: Path, key: str | None = None, line: int | None = None
+    ) -> None:
         self.problem = problem
         self.file = file
         self.key = key
-        super().__init__(f"{file}: {self.without_place}")
+        self.line = line
+        where = f"{file}:{line}" if line else str(file)
+        super().__init__(f"{where}: {self.without_place}")
 
     @property
     def without_place(self) -> str:
-        """What is wrong, without the directory."""
+        """What is wrong, without the file."""
         return f"{self.key}: {self.problem}." if self.key else f"{self.problem}."
+
+
+class ModelSettingsError(SettingsFileError):
+    """`models.toml` cannot be used."""
+
+
+class ServerSettingsError(SettingsFileError):
+    """`servers.toml` cannot be used."""
 
 
 class ModelNotConfiguredError(InvalidInputError):
@@ -118,6 +134,14 @@ class ChangeNotFoundError(NotFoundError):
     def __init__(self, message: str) -> None:
         super().__init__("change", "")
         self.args = (message,)
+
+
+class ServerNotFoundError(NotFoundError):
+    """There is no such MCP server in `servers.toml`, or it has no such tool."""
+
+    def __init__(self, what: str, name: str, *, known: Iterable[str], way_out: str) -> None:
+        super().__init__("MCP server", name, known=known)
+        self.args = (f"{what}{_hint(name, self.known)} {way_out}",)
 
 
 def _hint(name: str, known: list[str]) -> str:
@@ -285,6 +309,15 @@ class WorkspaceUnavailableError(UnavailableError):
     """The MCP server that holds the workspace could not be started or has gone."""
 
 
+class ServerUnavailableError(UnavailableError):
+    """An MCP server of `servers.toml` cannot be started or reached, or has gone."""
+
+    def __init__(self, server: str, problem: str) -> None:
+        self.server = server
+        self.problem = problem
+        super().__init__(f"MCP server {server!r} {problem}")
+
+
 class StoreUnavailableError(UnavailableError):
     """The database cannot be opened, read or written."""
 
@@ -308,3 +341,13 @@ class RunCancelledError(OrchestratorError):
 
 class RunCrashedError(OrchestratorError):
     """A fault of Workyard's own ended the run; the log has the details."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what is in it if it is a group, and what it was raised from."""
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from causes(inner)
+    elif error.__cause__ is not None:
+        yield from causes(error.__cause__)

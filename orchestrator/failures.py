@@ -5,7 +5,7 @@ ours and stays what it is.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import chain, repeat
 
@@ -36,6 +36,7 @@ from orchestrator.errors import (
     ModelUnavailableError,
     OrchestratorError,
     WorkspaceUnavailableError,
+    causes,
 )
 
 _SECRET_ENDINGS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
@@ -87,16 +88,6 @@ def without_secrets(response: ModelResponse) -> ModelResponse:
         for attempt in response.failed_attempts
     ]
     return replace(response, failed_attempts=attempts)
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, what is in it if it is a group, and what it was raised from."""
-    yield error
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from causes(inner)
-    elif error.__cause__ is not None:
-        yield from causes(error.__cause__)
 
 
 def _nobody_answered(group: FallbackExceptionGroup, model: str) -> OrchestratorError:

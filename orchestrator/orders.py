@@ -9,6 +9,7 @@ from pydantic_ai.models import Model
 from orchestrator.connections import WorkspaceConnection
 from orchestrator.errors import InvalidInputError
 from orchestrator.lifecycle import WhenBusy
+from orchestrator.servers.reach import Servers
 
 MAX_PROMPT_CHARS = 1_000_000
 
@@ -28,6 +29,8 @@ class RunOptions(TypedDict, total=False):
     everybody's, and a new one is nobody's in particular."""
     connection: WorkspaceConnection
     """Instead of the one for all runs, such as `yard.connection.within(grant)`."""
+    servers: Servers
+    """Instead of those for all runs, such as `yard.servers.within({})`: none."""
     agents_of: str | None
     """Whose definitions agents are found among; by default the owner's."""
     when_busy: WhenBusy

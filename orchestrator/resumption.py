@@ -101,7 +101,7 @@ class Resumption(AbstractCapability[Any]):
     ) -> Any:
         """Give the result that a call has had already; make no call twice that may not be."""
         if call.tool_call_id in self._results:
-            return _again(self._results.pop(call.tool_call_id))
+            return again(self._results.pop(call.tool_call_id))
         if call.tool_call_id in self._unknown:
             self._unknown.remove(call.tool_call_id)
             if not _may_be_repeated(tool_def):
@@ -121,7 +121,7 @@ def _may_be_repeated(tool_def: ToolDefinition) -> bool:
     return isinstance(told, Mapping) and any(told.get(hint) is True for hint in _HARMLESS_TWICE)
 
 
-def _again(part: ToolReturnPart) -> object:
+def again(part: ToolReturnPart) -> object:
     """Return or raise what leads Pydantic AI to the same result."""
     told = part.content if isinstance(part.content, str) else part.model_response_str()
     match part.outcome:

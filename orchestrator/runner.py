@@ -34,9 +34,10 @@ from orchestrator.errors import (
     RunCrashedError,
     StoreUnavailableError,
     WorkspaceUnavailableError,
+    causes,
 )
 from orchestrator.events import RecordedEvent, RunEnded, Usage
-from orchestrator.failures import causes, explain
+from orchestrator.failures import explain
 from orchestrator.ids import attempt_id
 from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import Recorder
@@ -362,7 +363,7 @@ async def _connected(stack: AsyncExitStack, agent: WorkyardAgent) -> None:
         await stack.enter_async_context(agent)
     except Exception as error:  # whatever the client makes of it, the system has said why
         fault = next((cause for cause in causes(error) if isinstance(cause, OSError)), None)
-        if fault is None:
+        if fault is None or isinstance(error, OrchestratorError):  # a named server says it itself
             raise
         raise WorkspaceUnavailableError(
             f"The workspace's server cannot be started: {fault.strerror or fault}."

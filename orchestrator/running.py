@@ -32,22 +32,15 @@ from orchestrator.client_model import CLIENT, ClientModel
 from orchestrator.connections import StdioConnection, WorkspaceConnection
 from orchestrator.definitions.definitions import MAX_PAGE
 from orchestrator.errors import (
-    ConflictError,
-    InvalidInputError,
-    LimitError,
-    ModelNotConfiguredError,
-    ModelSettingsError,
     NotFoundError,
-    OrchestratorError,
-    SessionBusyError,
-    SpecError,
-    WrongRootError,
 )
 from orchestrator.events import FileChanged, RecordedEvent, Usage
+from orchestrator.host_errors import translated
 from orchestrator.lifecycle import RunStatus
 from orchestrator.owners import owner_of
-from orchestrator.runnable import runnable_agents, runnable_definitions, without_place
+from orchestrator.runnable import runnable_agents, runnable_definitions
 from orchestrator.runner import RunHandle
+from orchestrator.servers.reach import Servers
 from orchestrator.session import LOCAL_OWNER
 from orchestrator.store.approvals import Answer
 from orchestrator.store.approvals import Question as RecordedQuestion
@@ -59,11 +52,6 @@ MAX_AT_ONCE = 8
 """Runs of one server under way: each is a server process, and money."""
 MAX_OF_ONE = 4
 """Of one of several callers: nobody takes all the places."""
-
-_IN_A_HOST = (
-    'In an MCP host, variables are set in the "env" block of this server\'s entry, and --model in '
-    'its "args"; the host has to start the server again after that.'
-)
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +78,8 @@ class Running:
     """How agents reach the workspace, within what may be done there."""
     grant: Grant
     """What may be done there."""
+    servers: Servers
+    """The operator's MCP servers that agents reach."""
     owner: str | None
     """Whose sessions are there; None for everybody's."""
     agents_of: str = LOCAL_OWNER
@@ -106,12 +96,12 @@ class Running:
         # Pydantic AI would print an advertisement into the host's log.
         os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")
         connect = partial(StdioConnection, grant=operator.grant)
-        with _translated():
+        with translated():
             async with Orchestrator.open(
                 operator.root, specs=operator.specs, connect=connect
             ) as yard:
                 owner = owner_of("", operator.grant)
-                yield cls(yard, operator, yard.connection, operator.grant, owner)
+                yield cls(yard, operator, yard.connection, operator.grant, yard.servers, owner)
 
     def of(self, caller: str, grant: Grant) -> Self:
         """Return what one of several callers has of this; the record and the places are shared."""
@@ -120,6 +110,7 @@ class Running:
             self,
             connection=self.connection.within(grant),
             grant=grant,
+            servers=self.servers.within({}),  # no scope opens them
             owner=owner,
             agents_of=owner or LOCAL_OWNER,
             at_once=MAX_OF_ONE,
@@ -128,7 +119,7 @@ class Running:
     async def agents(self) -> list[RunnableAgent]:
         """Return the agents there are: the files, and the definitions."""
         found = await anyio.to_thread.run_sync(runnable_agents, self.operator, self.grant)
-        with _translated():
+        with translated():
             page = await self.yard.definitions.of(self.agents_of).list(limit=MAX_PAGE)
         files = {agent.name for agent in found}
         return [*found, *runnable_definitions(page.definitions, self.agents_of, files, self.grant)]
@@ -140,7 +131,7 @@ class Running:
             ServerError: It cannot begin; nothing is on record then.
         """
         model = self._model(host)
-        with self._place() as place, _translated():
+        with self._place() as place, translated():
             place.handle = await self.yard.start(
                 order.agent,
                 order.task,
@@ -150,6 +141,7 @@ class Running:
                 owner=self.owner,
                 agents_of=self.agents_of,
                 connection=self.connection,
+                servers=self.servers,
             )
             return place.handle.claimed.id
 
@@ -182,7 +174,7 @@ class Running:
 
     async def follow(self, run_id: str, *, after: int = 0) -> AsyncIterator[Step]:
         """Yield the steps of a run above `after`, as they come, to its end."""
-        with _translated():
+        with translated():
             found = await self._found(run_id)
             handle = self._handle(run_id)
             events = self._sessions.follow(
@@ -198,7 +190,7 @@ class Running:
 
     async def report(self, run_id: str, *, after: int = 0) -> RunReport:
         """Return how a run stands, with its steps above `after`."""
-        with _translated():
+        with translated():
             found = await self._found(run_id)
             events = [recorded async for recorded in self._events(found)]
             waits = found.status is RunStatus.WAITING
@@ -229,13 +221,16 @@ class Running:
         model = self._model(host)
         said = Answer(is_approved=verdict.is_approved, by=verdict.by, reason=verdict.reason)
         # Before it is written: nobody could let the run go on that has no place then.
-        with self._place() as place, _translated():
+        with self._place() as place, translated():
             await self._found(run_id)
             answered = await self._sessions.answer(run_id, said, call_id=verdict.call_id)
             if answered.left:
                 return None
             place.handle = await self.yard.resume(
-                answered.top_session_id, model=model, connection=self.connection
+                answered.top_session_id,
+                model=model,
+                connection=self.connection,
+                servers=self.servers,
             )
             return place.handle.claimed.id
 
@@ -252,7 +247,7 @@ class Running:
 
     async def cancel(self, run_id: str) -> None:
         """Stop a run, and return once that is on record."""
-        with _translated():
+        with translated():
             await self._found(run_id)
             await self.yard.cancel(run_id)
 
@@ -346,42 +341,3 @@ def _files(changed: list[FileChanged]) -> list[ChangedFile]:
 
 def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raise what the orchestrator raises as the server's error of the same branch."""
-    try:
-        yield
-    except OrchestratorError as error:
-        raise _theirs(error) from error
-
-
-def _theirs(error: OrchestratorError) -> theirs.ServerError:
-    match error:
-        case ModelSettingsError():
-            return theirs.InvalidInputError(f"{error.file.name}: {error.without_place}")
-        case ModelNotConfiguredError():
-            return theirs.InvalidInputError(f"{error} {_IN_A_HOST}")
-        case SpecError():
-            return theirs.InvalidInputError(f"The agent cannot be run: {without_place(error)}")
-        case WrongRootError():  # where else the user works is nobody's business here
-            return theirs.NotFoundError(f"There is no session {error.session_id!r} of this root.")
-        case InvalidInputError():
-            return theirs.InvalidInputError(str(error))
-        case NotFoundError():
-            return theirs.NotFoundError(str(error))
-        case SessionBusyError():
-            return theirs.ConflictError(
-                f"Session {error.session_id!r} is busy with run {error.run_id!r}. Wait for it with "
-                "get_run, stop it with cancel_run, or leave session_id out for a new session."
-            )
-        case ConflictError():
-            return theirs.ConflictError(str(error))
-        case LimitError(limit=limit, actual=actual, unit=unit):
-            return theirs.LimitError(str(error), limit=limit, actual=actual, unit=unit)
-        case _:  # it names places of this machine, which are for its log
-            _log.error("agents cannot be run: %s", error)
-            return theirs.UnavailableError(
-                "The record of runs cannot be used; the server's log has the details."
-            )

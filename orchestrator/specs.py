@@ -256,7 +256,7 @@ def examine(
     origin: Origin = FROM_A_FILE,
 ) -> tuple[Spec | None, list[SpecError]]:
     """Return the spec that plain values are, if they are one, and all that is wrong with it."""
-    if _is_deeper(values, MAX_DEPTH):
+    if is_deeper(values, MAX_DEPTH):
         problem = f"values stand within values more than {MAX_DEPTH} deep."
         return None, [SpecError(problem, file=file)]
     try:
@@ -267,7 +267,7 @@ def examine(
     return spec, [*_schema_problems(spec), *_template_problems(spec)]
 
 
-def _is_deeper(value: object, levels: int) -> bool:
+def is_deeper(value: object, levels: int) -> bool:
     """Say whether values stand more than so many levels within each other."""
     level = [value]
     for _ in range(levels + 1):

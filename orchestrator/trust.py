@@ -17,6 +17,7 @@ from orchestrator.specs import Spec
 STORED_CAPABILITIES = frozenset(
     {
         *("WorkspaceTools", "Budget", "Compaction", "SessionState", "SubAgents", "Approvals"),
+        "McpServer",  # by its name alone: what it is and what of it may be used, the operator says
         # Of Pydantic AI: they change how the model is asked, and reach nothing.
         *("Thinking", "Caching", "Citations", "RaiseContentFilterError", "ToolSearch"),
     }
@@ -40,7 +41,7 @@ SHARED_MOST = {
 
 _FILE = "keep the agent as a file ('workyard agents export'): a file on your own disk may have it."
 _WAYS_OUT = {
-    "MCP": f"a definition names no address; {_FILE}",
+    "MCP": f"a definition names no address; McpServer names a server of the operator's, or {_FILE}",
     "WebFetch": f"a definition reaches no network; {_FILE}",
     "WebSearch": f"a definition reaches no network; {_FILE}",
     "XSearch": f"a definition reaches no network; {_FILE}",

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyio.from_thread import start_blocking_portal
+
 from mcp_server.fence.grant import Grant
 from orchestrator.agents import capability_problems, check_spec
 from orchestrator.capabilities import CAPABILITIES
 from orchestrator.catalogue import name_problems
-from orchestrator.errors import ModelNotConfiguredError, SpecError
+from orchestrator.errors import ModelNotConfiguredError, ServerUnavailableError, SpecError
 from orchestrator.formats.reading import read_agent
 from orchestrator.harness import harness_types
 from orchestrator.models.choice import require_key
@@ -17,6 +19,11 @@ from orchestrator.models.naming import check_model_name
 from orchestrator.models.providers import OFFLINE
 from orchestrator.models.user_settings import ModelSettings, load_model_settings
 from orchestrator.reach import excesses
+from orchestrator.servers.asking import tools_of
+from orchestrator.servers.checking import Naming, server_problems, servers_of
+from orchestrator.servers.client import NamedServer
+from orchestrator.servers.names import no_such_tool
+from orchestrator.servers.registry import FILE, load_servers
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec, examine, examine_file
 from orchestrator.teams.members import team_problems
@@ -70,6 +77,8 @@ def findings_of(
 ) -> list[Finding]:
     """Return all that is to be said of a spec that can be read.
 
+    The MCP servers of the operator's that it names are started, and asked for their tools.
+
     Args:
         spec: The spec.
         get: Finds the spec of an agent that it may ask.
@@ -77,7 +86,7 @@ def findings_of(
             nobody says, all but what is denied by default, and a note.
 
     Raises:
-        InvalidInputError: If the settings of this process, or of its models, cannot be used.
+        InvalidInputError: If the settings of this process, its models or servers cannot be used.
     """
     faults = [
         *trust_problems(spec),
@@ -89,8 +98,13 @@ def findings_of(
             check_spec(spec)
         except SpecError as error:  # what only the whole of it shows
             faults = [error]
-    known = load_model_settings(load_settings().config_dir)
-    return [*map(fault, faults), *_of_grant(spec, operator), *_of_model(spec, known)]
+    config_dir = load_settings().config_dir
+    return [
+        *map(fault, faults),
+        *_of_grant(spec, operator),
+        *(_of_servers(spec, config_dir) if any(servers_of(spec)) else ()),
+        *_of_model(spec, load_model_settings(config_dir)),
+    ]
 
 
 def _of_grant(spec: Spec, operator: Grant | None) -> Iterator[Finding]:
@@ -107,6 +121,34 @@ def _of_capabilities(spec: Spec) -> Iterator[SpecError]:
         yield error
     else:
         yield from capability_problems(spec, types)
+
+
+def _of_servers(spec: Spec, config_dir: Path) -> Iterator[Finding]:
+    """Yield what is wrong with the servers that a spec names, and with the tools it wants."""
+    registry = load_servers(config_dir)
+    yield from map(fault, server_problems(spec, registry))
+    for naming in servers_of(spec):
+        if naming.server in registry.servers:
+            yield from _of_server(spec, naming, NamedServer.of(registry, naming.server))
+
+
+def _of_server(spec: Spec, naming: Naming, server: NamedServer) -> Iterator[Finding]:
+    for tool in naming.tools:
+        if not server.settings.allows(tool):
+            problem = f"{FILE} does not allow {tool!r}; the agent is not given it."
+            yield _note(spec.error(problem, naming.of_tool(tool)))
+    try:
+        # In a thread of its own: whoever validates may have an event loop here or not.
+        with start_blocking_portal() as portal:
+            there = {tool.name for tool in portal.call(tools_of, server)}
+    except ServerUnavailableError as error:
+        problem = f"{error} Its tools are looked for when a run opens it."
+        yield _note(spec.error(problem, (*naming.place, "name")))
+        return
+    for tool in naming.tools:
+        if server.settings.allows(tool) and tool not in there:
+            problem = str(no_such_tool(server.name, tool, there))
+            yield fault(spec.error(problem, naming.of_tool(tool)))
 
 
 def _of_model(spec: Spec, known: ModelSettings) -> Iterator[Finding]:

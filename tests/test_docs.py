@@ -17,6 +17,9 @@ from orchestrator.catalogue import Catalogue
 from orchestrator.cli.app import app
 from orchestrator.lifecycle import TRANSITIONS
 from orchestrator.models.user_settings import FILE, load_model_settings
+from orchestrator.servers.checking import check_servers
+from orchestrator.servers.registry import FILE as SERVERS
+from orchestrator.servers.registry import load_servers
 from orchestrator.specs import load_spec
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -58,9 +61,10 @@ def test_links_lead_somewhere(file: Path) -> None:
     assert [target for target in inside if not (file.parent / target).exists()] == []
 
 
-def test_spec_in_the_readme_is_sound(tmp_path: Path) -> None:
-    (spec,) = blocks(text_of("README.md"), "yaml")
-    file = tmp_path / "release_notes.yaml"
+@pytest.mark.parametrize("name", ["README.md", "docs/howto-servers.md"])
+def test_spec_in_the_documents_is_sound(name: str, tmp_path: Path) -> None:
+    (spec,) = blocks(text_of(name), "yaml")
+    file = tmp_path / "sample.yaml"
     file.write_text(spec)
 
     check_spec(load_spec(file))
@@ -72,6 +76,15 @@ def test_model_settings_in_the_documents_are_sound(name: str, tmp_path: Path) ->
     (tmp_path / FILE).write_text(settings)
 
     assert load_model_settings(tmp_path).aliases
+
+
+def test_servers_in_the_documents_fit_the_spec_beside_them(tmp_path: Path) -> None:
+    text = text_of("docs/howto-servers.md")
+    (servers,), (spec,) = blocks(text, "toml"), blocks(text, "yaml")
+    (tmp_path / SERVERS).write_text(servers)
+    (tmp_path / "triage.yaml").write_text(spec)
+
+    check_servers(load_spec(tmp_path / "triage.yaml"), load_servers(tmp_path))
 
 
 def test_readme_names_every_field_of_a_grant_and_flags_that_exist(
@@ -94,7 +107,8 @@ def test_python_in_the_documents_is_python(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/howto-local-models.md", "docs/howto-replay.md"]
+    "name",
+    ["README.md", "docs/howto-local-models.md", "docs/howto-replay.md", "docs/howto-servers.md"],
 )
 def test_commands_in_the_documents_exist(name: str) -> None:
     lines = "\n".join(blocks(text_of(name), "console")).splitlines()

@@ -66,10 +66,9 @@ class Approvals(AbstractCapability[Any]):
         """Make a call, let it wait, or refuse it."""
         if ctx.tool_call_approved:
             return await handler(args)
-        said = _said(ctx, call)
+        said = said_to(ctx, call)
         if said is not None and not said.is_approved:
-            reason = f": {said.reason}" if said.reason else "."
-            return ToolDenied(f"A person has said no to this call{reason}")
+            return denied(said)
         if said is None:
             await self._ask(ctx, tool_def, args)
         return await handler(args)
@@ -108,6 +107,19 @@ async def _rehearsed(
     return rehearsal, rehearsal.shown
 
 
-def _said(ctx: RunContext[Any], call: ToolCallPart) -> ApprovalDecided | None:
+def is_asked_about(ctx: RunContext[Any], tool: str) -> bool:
+    """Say whether the run's spec lets every call of a tool wait for a yes."""
+    known = (one for one in ctx.capabilities.values() if isinstance(one, Approvals))
+    return any(tool in one.tools for one in known)
+
+
+def said_to(ctx: RunContext[Any], call: ToolCallPart) -> ApprovalDecided | None:
+    """Return what a person has said to a call, once; None if nobody has said anything."""
     known = (one for one in ctx.capabilities.values() if isinstance(one, Answering))
     return next((said for one in known if (said := one.take_decision(call)) is not None), None)
+
+
+def denied(said: ApprovalDecided) -> ToolDenied:
+    """Return what a model is told of a no."""
+    reason = f": {said.reason}" if said.reason else "."
+    return ToolDenied(f"A person has said no to this call{reason}")

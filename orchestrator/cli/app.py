@@ -17,6 +17,7 @@ from orchestrator.cli import (
     models,
     replay,
     run,
+    servers,
     sessions,
     usage,
 )
@@ -71,6 +72,7 @@ app.command("diff")(changes.diff)
 app.command("undo")(changes.undo)
 app.command("usage")(usage.usage)
 app.command("models")(models.models)
+app.command("servers")(servers.servers)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(agents.app, name="agents")
 app.add_typer(sessions.app, name="sessions")

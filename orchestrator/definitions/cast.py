@@ -1,6 +1,6 @@
 """An agent with all below it, loaded before any of them runs."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import LimitError, NotFoundError, OrchestratorError, SpecError
@@ -17,6 +17,11 @@ class Cast:
 
     spec: Spec
     _members: Mapping[str, Spec | OrchestratorError]
+
+    @property
+    def specs(self) -> Sequence[Spec]:
+        """The agent's, and those below it that can be used."""
+        return [self.spec, *(one for one in self._members.values() if isinstance(one, Spec))]
 
     def member(self, name: str) -> Spec:
         """Return the spec of an agent below.

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from orchestrator.agents import check_spec
 from orchestrator.catalogue import Catalogue, open_catalogue
@@ -16,6 +17,7 @@ from orchestrator.errors import (
     ModelSettingsError,
     NotFoundError,
     OrchestratorError,
+    ServerSettingsError,
     SpecError,
 )
 from orchestrator.models.choice import require_key
@@ -23,6 +25,8 @@ from orchestrator.models.naming import check_model_name
 from orchestrator.models.providers import OFFLINE
 from orchestrator.models.user_settings import FILE, load_model_settings
 from orchestrator.record_url import sqlite_file
+from orchestrator.servers.checking import check_servers, servers_of
+from orchestrator.servers.registry import load_servers
 from orchestrator.settings import Settings
 from orchestrator.specs import Spec
 from orchestrator.store.database import database_address, database_revisions
@@ -96,7 +100,7 @@ async def agents(settings: Settings) -> AsyncGenerator[Finding]:
             names += [each.reference for each in await definitions.own()]
         broken = 0
         for name in names:
-            problem = await _problem_of(name, files, definitions)
+            problem = await _problem_of(name, files, definitions, settings.config_dir)
             if problem:
                 broken += 1
                 yield failed(f"agent {name}", problem)
@@ -111,7 +115,9 @@ async def _is_current(url: str) -> bool:
     return at.found == at.known
 
 
-async def _problem_of(name: str, files: Catalogue, definitions: Definitions | None) -> str:
+async def _problem_of(
+    name: str, files: Catalogue, definitions: Definitions | None, config_dir: Path
+) -> str:
     """Return why an agent cannot be run; empty if it can."""
 
     async def get(reference: str) -> Spec:
@@ -121,6 +127,8 @@ async def _problem_of(name: str, files: Catalogue, definitions: Definitions | No
         spec = await get(name)
         check_spec(spec)
         check_team(spec, (await cast_of(spec, get)).member)
-    except (SpecError, NotFoundError, LimitError) as error:
+        if any(servers_of(spec)):
+            check_servers(spec, load_servers(config_dir))
+    except (SpecError, NotFoundError, LimitError, ServerSettingsError) as error:
         return str(error)
     return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator.doctor import agents, machine
 from orchestrator.doctor.findings import Finding, failed, ok
 from orchestrator.doctor.hosts import Hosts
+from orchestrator.doctor.servers import servers
 from orchestrator.errors import InvalidInputError
 from orchestrator.install.machine import Machine
 from orchestrator.roots import resolve_root
@@ -39,6 +40,8 @@ async def examine(root: str | None) -> AsyncGenerator[Finding]:
     yield await agents.record(settings.effective_database_url)
     yield agents.model(settings, os.environ)
     async for finding in agents.agents(settings):
+        yield finding
+    async for finding in servers(settings):
         yield finding
     async for finding in Hosts(here, place).findings():
         yield finding

@@ -27,7 +27,7 @@ _BACK = {ours: theirs for theirs, ours in _TOOLS.items()} | {"apply_edits": "Edi
 _LOST = {
     "permissionMode": "Approvals in a spec says which calls need a person's yes",
     "skills": "a spec has no skills",
-    "mcpServers": "the MCP capability reaches a server by its URL, from a file",
+    "mcpServers": "McpServer names a server that is registered in servers.toml",
     "hooks": "a spec runs no commands",
     "memory": "SessionState keeps values for a session",
     "background": "whoever starts a run decides whether to wait",

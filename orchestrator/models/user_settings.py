@@ -5,12 +5,9 @@ to a model, or at a cost, that nobody wanted.
 """
 
 import re
-import tomllib
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,12 +15,13 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 
 from orchestrator.errors import ModelSettingsError
 from orchestrator.models.providers import GATEWAY, OFFLINE, PROVIDERS, Provider, provider_name
+from orchestrator.settings_file import known_names, plain_url, read_settings
+from orchestrator.spec_source import Place
 
 FILE = "models.toml"
 
@@ -38,17 +36,6 @@ _TAKEN = (OFFLINE, "client", "test")
 """Names of models that are no `provider:model`."""
 
 
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("it is no http(s) URL")
-    if parts.username is not None or parts.password is not None or parts.query:
-        raise ValueError(
-            "a URL holds no key, user or query here; name the variable of the key in api_key_env"
-        )
-    return url
-
-
 class ProviderSettings(BaseModel):
     """How requests to one provider are made, and where a server of the user's own is."""
 
@@ -56,7 +43,7 @@ class ProviderSettings(BaseModel):
 
     kind: Literal["openai-chat", "openai", "ollama"] | None = None
     """What a server of the user's own speaks: chat completions, responses, or Ollama's variant."""
-    base_url: Annotated[str, AfterValidator(_without_credentials)] | None = None
+    base_url: Annotated[str, AfterValidator(plain_url)] | None = None
     api_key_env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = (
         None
     )
@@ -139,32 +126,23 @@ def load_model_settings(config_dir: Path) -> ModelSettings:
     """Read `models.toml`, if there is one.
 
     Raises:
-        ModelSettingsError: With the file and the key, if it cannot be used.
+        ModelSettingsError: With file, line and key, if it cannot be used.
     """
-    file = config_dir / FILE
-    try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    written = read_settings(config_dir / FILE, ModelSettingsError)
+    if written is None:
         return ModelSettings()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ModelSettingsError(f"it cannot be read: {_reason(error)}", file=file) from None
-    try:
-        settings = ModelSettings.model_validate(found)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        problem = _problem(first["type"], first["msg"], [str(part) for part in first["loc"]])
-        raise ModelSettingsError(problem, file=file, key=_key(first["loc"])) from None
-    for key, problem in _faults(settings):
-        raise ModelSettingsError(problem, file=file, key=key)
+    settings = written.read_as(ModelSettings, _problem)
+    for place, problem in _faults(settings):
+        raise written.error(problem, place)
     return settings
 
 
-def _faults(settings: ModelSettings) -> list[tuple[str, str]]:
-    """Return what no single value shows: keys, each with what is wrong there."""
-    faults: list[tuple[str, str]] = []
+def _faults(settings: ModelSettings) -> list[tuple[Place, str]]:
+    """Return what no single value shows: places, each with what is wrong there."""
+    faults: list[tuple[Place, str]] = []
     builtin = {provider.name for provider in PROVIDERS}
     for name, its in settings.providers.items():
-        key = f"providers.{name}"
+        key = ("providers", name)
         if its.kind is not None and name in builtin:
             faults.append((key, "a server of your own needs a name of its own"))
         elif its.kind is not None and not _NAME.fullmatch(name):
@@ -174,11 +152,11 @@ def _faults(settings: ModelSettings) -> list[tuple[str, str]]:
     for alias in settings.aliases:
         if not _NAME.fullmatch(alias) or alias in _TAKEN:
             what = "an alias has small letters, digits and . _ - only"
-            faults.append((f"aliases.{alias}", f"{what}, and is none of {', '.join(_TAKEN)}"))
-    named = {
-        "default": [settings.default] if settings.default is not None else [],
-        **{f"aliases.{alias}": [alias] for alias in settings.aliases},
-        **{f'fallback."{name}"': [name, *names] for name, names in settings.fallback.items()},
+            faults.append((("aliases", alias), f"{what}, and is none of {', '.join(_TAKEN)}"))
+    named: dict[Place, list[str]] = {
+        ("default",): [settings.default] if settings.default is not None else [],
+        **{("aliases", alias): [alias] for alias in settings.aliases},
+        **{("fallback", name): [name, *names] for name, names in settings.fallback.items()},
     }
     faults += [
         (key, problem)
@@ -201,11 +179,11 @@ def _fault_of(name: str, settings: ModelSettings) -> str | None:
     return f"{model!r} is neither provider:model nor an alias; {_known(model, settings.aliases)}"
 
 
-def _fallback_faults(settings: ModelSettings) -> list[tuple[str, str]]:
-    faults: list[tuple[str, str]] = []
+def _fallback_faults(settings: ModelSettings) -> list[tuple[Place, str]]:
+    faults: list[tuple[Place, str]] = []
     seen: dict[str, str] = {}
     for name, names in settings.fallback.items():
-        model, key = settings.resolved(name), f'fallback."{name}"'
+        model, key = settings.resolved(name), ("fallback", name)
         if model in seen:
             faults.append((key, f"{seen[model]!r} means the same model; it has its own list"))
         if model in map(settings.resolved, names):
@@ -225,41 +203,16 @@ def _own_server(name: str, its: ProviderSettings) -> Provider:
     )
 
 
-def _problem(kind: str, message: str, loc: list[str]) -> str:
-    """Return what is wrong in a user's words, and without any value: it may be a key."""
+def _problem(kind: str, message: str, place: Place) -> str:
+    """Return what is wrong in a user's words."""
     if kind != "extra_forbidden":
-        return message.removeprefix("Value error, ")
-    of_provider = len(loc) > 1
-    if of_provider and "key" in loc[-1].lower():
+        return message
+    name, of_provider = str(place[-1]), len(place) > 1
+    if of_provider and "key" in name.lower():
         return "a key is never kept here; name the variable that holds it in api_key_env"
     known = ProviderSettings.model_fields if of_provider else ModelSettings.model_fields
-    return f"there is no such setting; {_known(loc[-1], known)}"
+    return f"there is no such setting; {_known(name, known)}"
 
 
-def _known(name: str, known: Mapping[str, object] | set[str]) -> str:
-    near = get_close_matches(name, list(known), n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"there is: {', '.join(sorted(known))}" if known else "no alias is set"
-
-
-def _key(loc: tuple[int | str, ...]) -> str | None:
-    """Return a place as TOML writes it: `fallback."openai:x"[0]`."""
-    key = ""
-    for part in loc:
-        if isinstance(part, int):
-            key += f"[{part}]"
-        else:
-            quoted = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"'
-            key += f".{quoted}" if key else quoted
-    return key or None
-
-
-def _reason(error: Exception) -> str:
-    match error:
-        case OSError():
-            return (error.strerror or type(error).__name__).lower()
-        case UnicodeDecodeError():
-            return "it is no UTF-8 text"
-        case _:
-            return str(error)
+def _known(name: str, known: Collection[str]) -> str:
+    return known_names(name, known, "no alias is set")

@@ -17,6 +17,8 @@ from orchestrator.replay.copying import copied
 from orchestrator.replay.delegates import RecordedAnswers
 from orchestrator.replay.played import PlayedModel
 from orchestrator.replay.replaying import Performance, Replay, perform
+from orchestrator.replay.servers import RecordedServers
+from orchestrator.servers.reach import Servers
 from orchestrator.specs import Spec
 from orchestrator.store.recorded_run import RecordedRun
 from orchestrator.store.sessions import Sessions
@@ -35,6 +37,8 @@ class Replays:
     build: Callable[[Spec, Model, CapabilityTypes], WorkyardAgent]
     connection: WorkspaceConnection
     """How agents reach the root."""
+    servers: Servers
+    """The operator's MCP servers, which another model is told of."""
     connect: Callable[[Path, Path], WorkspaceConnection]
     """A copy of the root, where its changes are recorded → how agents reach it."""
     leave_out: Sequence[Path]
@@ -56,7 +60,7 @@ class Replays:
         recorded = await self._recorded(run_id)
         cast = await self.cast_of(recorded)
         spec, inputs = cast.spec, cast.spec.complete_inputs(recorded.inputs)
-        agent = self._built(recorded, cast, model, self.connection)
+        agent = self._built(recorded, cast, model, self.connection, self.servers)
         asking = Asking(agent=agent, model=name, inputs=inputs)
         questions = [
             Question(
@@ -91,10 +95,11 @@ class Replays:
         cast = await self.cast_of(recorded)
         spec, inputs = cast.spec, cast.spec.complete_inputs(recorded.inputs)
         model = PlayedModel(recorded, root)
+        played = RecordedServers(recorded, lambda: model.asked)
         performance = Performance(
             recorded=recorded,
             past=await self.sessions.given_before(recorded.session_id, recorded.first_message_seq),
-            agent=self._built(recorded, cast, model, connection),
+            agent=self._built(recorded, cast, model, connection, played),
             model=model,
             inputs=inputs,
         )
@@ -110,10 +115,16 @@ class Replays:
         )
 
     def _built(
-        self, recorded: RecordedRun, cast: Cast, model: Model, connection: WorkspaceConnection
+        self,
+        recorded: RecordedRun,
+        cast: Cast,
+        model: Model,
+        connection: WorkspaceConnection,
+        servers: Servers,
     ) -> WorkyardAgent:
         team = RecordedAnswers(cast, recorded)
-        return self.build(cast.spec, model, capabilities_at(connection, team=team))
+        types = capabilities_at(connection, team=team, servers=servers)
+        return self.build(cast.spec, model, types)
 
     async def _recorded(self, run_id: str) -> RecordedRun:
         recorded = await self.sessions.recorded_run(run_id)

@@ -99,7 +99,7 @@ def test_settings_that_cannot_be_used_are_named_with_file_and_key() -> None:
     for command in (["models"], ["ask", "x"], ["run", "repo_guide", "x", "--model", "offline"]):
         done = workyard(*command)
         assert done.exit_code == 2
-        assert f"{load_settings().config_dir / FILE}: aliases.fast: " in done.stderr
+        assert f"{load_settings().config_dir / FILE}:2: aliases.fast: " in done.stderr
 
 
 def test_json_says_null_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ from orchestrator.events import AgentMessage, HistoryCompacted, RunEnded, TextDe
 from orchestrator.lifecycle import RunStatus
 from orchestrator.record_url import sqlite_file
 from orchestrator.recorder import Recorder
+from orchestrator.settings import load_settings
 from orchestrator.store.claimed import Additions, Compacted, RunDraft
 from orchestrator.store.compaction import load_window, window_at
 from orchestrator.store.store import open_store
@@ -501,7 +502,7 @@ async def test_damaged_compaction_is_named_and_the_originals_stay(yard: Orchestr
     session_id = await turns(yard, Small(WINDOW), 3)
     (told,) = await compactions(yard, session_id)
     before = await yard.sessions.messages(session_id)
-    file = sqlite_file(yard._settings.effective_database_url)
+    file = sqlite_file(load_settings().effective_database_url)
     damaged = ["", "{}", "[]", '{"given":[{}],"upto":1}', '{"given":[],"upto":"1"}', '{"given":[]}']
     for body in damaged:
         with closing(sqlite3.connect(str(file))) as db:

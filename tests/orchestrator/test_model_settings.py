@@ -91,7 +91,7 @@ def test_all_that_can_be_said_is_read(tmp_path: Path) -> None:
         ),
         (
             "[providers.'a/b']\nkind = 'openai'\nbase_url = 'http://a'",
-            "providers.a/b",
+            'providers."a/b"',
             "small letters",
         ),
         (
@@ -104,7 +104,7 @@ def test_all_that_can_be_said_is_read(tmp_path: Path) -> None:
         ("[aliases]\na = 'b'\nb = 'c'\nc = 'a'", "aliases.a", "in a circle: a → b → c → a"),
         ("[aliases]\na = 'a'", "aliases.a", "in a circle: a → a"),
         ("[aliases]\noffline = 'a:b'", "aliases.offline", "none of offline, client, test"),
-        ("[aliases]\n'a:b' = 'c:d'", "aliases.a:b", "small letters"),
+        ("[aliases]\n'a:b' = 'c:d'", 'aliases."a:b"', "small letters"),
         ("default = 'fast'", "default", "no alias is set"),
         ("[fallback]\n'a:b' = []", 'fallback."a:b"', "at least 1 item"),
         ("[fallback]\n'a:b' = 'c:d'", 'fallback."a:b"', "valid list"),
@@ -112,13 +112,13 @@ def test_all_that_can_be_said_is_read(tmp_path: Path) -> None:
         ("[fallback]\n'a:b' = ['c:d', 'a:b']", 'fallback."a:b"', "does not stand in for itself"),
         (
             "aliases = {x = 'a:b'}\n[fallback]\n'a:b' = ['c:d']\nx = ['e:f']",
-            'fallback."x"',
+            "fallback.x",
             "'a:b' means the same model",
         ),
         ("default = x", None, "line 1"),
     ],
 )
-def test_what_cannot_be_meant_is_an_error_with_file_and_key(
+def test_what_cannot_be_meant_is_an_error_with_file_line_and_key(
     tmp_path: Path, text: str, key: str | None, part: str
 ) -> None:
     with pytest.raises(ModelSettingsError) as caught:
@@ -126,8 +126,23 @@ def test_what_cannot_be_meant_is_an_error_with_file_and_key(
 
     assert caught.value.key == key
     assert part in caught.value.problem
-    assert str(caught.value).startswith(f"{tmp_path / FILE}: {key or ''}")
+    where = f":{caught.value.line}: {key}: " if key else ": "
+    assert str(caught.value).startswith(f"{tmp_path / FILE}{where}")
     assert "\n" not in str(caught.value)
+
+
+def test_fault_is_told_with_the_line_of_its_key_or_table(tmp_path: Path) -> None:
+    texts = {
+        "# mine\ndefault = 1": 2,
+        "\n[providers.lab]\n\nkind = 'soap'\nbase_url = 'http://a'": 4,
+        "[providers]\nlab.kind = 'ollama'": 2,
+        "[aliases]\n'a.b' = 'c:d'\n\"x y\" = 'c:d'": 3,
+        "[fallback]\n'a:b' = [\n  'c:d',\n  'nope',\n]": 2,
+    }
+    for text, line in texts.items():
+        with pytest.raises(ModelSettingsError) as caught:
+            read(tmp_path, text)
+        assert caught.value.line == line
 
 
 def test_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_model_that_lacks_its_key_is_named() -> None:
     ("text", "part"),
     [
         ("default = 'openai:x'", "set OPENAI_API_KEY. (models.toml names it.)"),
-        ("defalt = 'openai:x'", "models.toml: defalt: there is no such setting"),
+        ("defalt = 'openai:x'", "models.toml:1: defalt: there is no such setting"),
     ],
 )
 def test_what_is_wrong_with_the_settings_of_models_is_named(text: str, part: str) -> None:
