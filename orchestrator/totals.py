@@ -17,6 +17,8 @@ class By(StrEnum):
     SESSION = "session"
     """Where they ran: a fork has runs of its own, and not those whose messages it shares."""
     MODEL = "model"
+    """Requests, tokens and cost count with the model that has answered; the run itself and its
+    calls of tools with the one with which it began."""
     OWNER = "owner"
     RUN = "run"
     """Each for itself. A run that another has started is one of its own, and counted once."""
@@ -33,6 +35,7 @@ class UsageFilters(TypedDict, total=False):
     session: str | None
     """Its id."""
     model: str | None
+    """That with which they began, whoever has answered."""
     owner: str | None
 
 
@@ -57,7 +60,8 @@ class Total:
     cost: Decimal | None = None
     """US dollars, of the runs whose price is known; None when it is of none."""
     unpriced_runs: int = 0
-    """Runs whose price is not known. They cost what nobody here can say: nothing is assumed."""
+    """Runs whose price is not known. They cost what nobody here can say: nothing is assumed. By
+    model, one counts with each model whose answers in it have no price."""
     damaged_runs: tuple[str, ...] = ()
     """Ids of runs whose numbers cannot be read: they are counted in nothing here."""
 

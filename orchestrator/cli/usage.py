@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
@@ -40,15 +40,16 @@ def usage(  # noqa: PLR0913 - each is an option of the command
     until: When = None,
     agent: Annotated[str | None, typer.Option(help="Only runs of this agent.")] = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="Only runs in it.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only runs with this model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only runs that began with this model.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")
     ] = False,
 ) -> None:
     """Show what runs have used: requests, tool calls, tokens, and cost where it is known.
 
-    A run counts on the day on which it began, in UTC. One that goes on counts with what is on
-    record of it.
+    A run counts on the day on which it began, in UTC, and by model with the one with which it
+    began; what a stand-in has answered, or a model that it went on with, counts there. One that
+    goes on counts with what is on record of it.
     """
     with reported():
         now = datetime.now(UTC)
@@ -61,6 +62,9 @@ def usage(  # noqa: PLR0913 - each is an option of the command
         )
         totals = anyio.run(_read, by, which)
         everything = sum_of(totals, "all")
+        everything = replace(
+            everything, unpriced_runs=min(everything.unpriced_runs, everything.runs)
+        )
         if as_json:
             found = {"by": by, "totals": totals, "all": everything}
             typer.echo(json.dumps(found, default=_plain))
@@ -123,6 +127,11 @@ def _show(by: By, totals: Sequence[Total], everything: Total) -> None:
         for cells, bar in zip(rows, bars, strict=False):
             table.add_row(*map(Text, cells), Text(bar, style="cyan"))
     stdout.print(table)
+    if any(total.requests and not total.runs for total in totals):
+        stdout.print(
+            "\nRuns and tool calls count with the model with which a run began; requests, tokens "
+            "and cost with the one that has answered."
+        )
     if everything.unpriced_runs:
         stdout.print(
             f"\nNo price is known for {everything.unpriced_runs:,} of {everything.runs:,} runs; "
@@ -149,7 +158,8 @@ def _cost(total: Total) -> str:
     '$0.5000 + ?'
     """
     if total.cost is None:
-        return "unknown" if total.runs or total.damaged_runs else "$0.0000"
+        is_nothing = not (total.runs or total.requests or total.damaged_runs)
+        return "$0.0000" if is_nothing else "unknown"
     return f"${total.cost:,.4f}" + (" + ?" if total.unpriced_runs or total.damaged_runs else "")
 
 

@@ -28,6 +28,7 @@ from sqlalchemy.sql.functions import GenericFunction
 from orchestrator.errors import HistoryUnreadableError, InvalidInputError
 from orchestrator.events import Usage
 from orchestrator.lifecycle import RunStatus
+from orchestrator.store.answered import NOTED, moved
 from orchestrator.store.broken import usage_on_record
 from orchestrator.store.tables import RUN, SESSION, plain
 from orchestrator.totals import By, Total, UsageFilters, sum_of
@@ -93,6 +94,9 @@ def totals(db: Connection, by: By, which: UsageFilters) -> tuple[Total, ...]:
         _raise_unless_of_a_row(error)
         runs = db.execute(_fitting(select(RUN.c.pk), which)).scalars().all()
         found = [_of_one(db, by, run) for run in runs]
+    if by is By.MODEL:
+        damaged = {run for total in found for run in total.damaged_runs}
+        found += moved(db, db.execute(_fitting(NOTED, which)).all(), damaged)
     groups: dict[str, list[Total]] = {}
     for total in found:
         groups.setdefault(total.of, []).append(total)

@@ -409,7 +409,8 @@ def test_database_url_that_cannot_be_used_hides_no_agents_and_no_models(
     monkeypatch.setenv("WORKYARD_DATABASE_URL", url)
 
     assert "repo_guide" in workyard("agents", "list").stdout
-    assert workyard("agents", "validate").exit_code == 0
+    assert "repo_guide.yaml: ok" in workyard("agents", "validate").stdout
+    assert workyard("agents", "validate", "repo_guide").exit_code == 0
     assert "offline" in workyard("models").stdout
     assert workyard("sessions", "list").exit_code == 2
     assert workyard("ask", "What?", "--model", "offline").exit_code == 2

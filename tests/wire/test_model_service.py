@@ -1,6 +1,7 @@
 """Models by name: built once, within their provider's limits, with those that stand in for them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -242,7 +243,10 @@ async def test_provider_that_fails_is_stood_in_for_and_the_record_says_by_whom(
     assert told(stood_in) == (
         "⇄ google:gemini-3.8-flash in place of anthropic:claude-sonnet-5-5, openai:gpt-6-luna"
     )
-    assert [total.of for total in by_model_used] == [ANTHROPIC]
+    stand_in, own = by_model_used
+    assert (stand_in.of, own.of) == ("google:gemini-3.8-flash", ANTHROPIC)
+    assert (stand_in.cost, own.cost) == (run.usage.cost, Decimal(0))
+    assert (stand_in.requests, own.requests, own.runs) == (1, 0, 1)
 
 
 async def test_run_goes_on_with_the_stand_in_where_the_model_had_left_off(
