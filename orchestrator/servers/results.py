@@ -62,6 +62,8 @@ class Cleaning:
         if not texts and result.structured_content is not None:
             texts = [json.dumps(result.structured_content, ensure_ascii=False)]
         media, left_out = _media(blocks)
+        if len(result.content) > MAX_BLOCKS:
+            left_out.append(f"[{len(result.content) - MAX_BLOCKS:,} more parts; left out]")
         said = self.text("\n".join([*texts, *left_out]))
         text = [TextContent(type="text", text=said)] if said or not media else []
         return CallToolResult(content=[*text, *media], is_error=result.is_error)

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Self  # Any: a toolset serves agents with deps of any type
 
 import anyio
-from jsonschema import SchemaError
+from jsonschema import Draft202012Validator, SchemaError
 from jsonschema.validators import validator_for
 from mcp_types import Tool
 from pydantic_ai import ApprovalRequired, RunContext, ToolDenied
@@ -172,7 +172,7 @@ def _is_usable(schema: dict[str, Any]) -> bool:
     if is_deeper(schema, MAX_DEPTH) or len(json.dumps(schema)) > SCHEMA_BYTES:
         return False
     try:
-        validator_for(schema).check_schema(schema)
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
     except SchemaError:
         return False
     return schema.get("type") == "object"
