@@ -1,10 +1,11 @@
 """An agent that follows a script, in a place of its own: what it does shows if it is done twice."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any  # what JSON holds
 
 from fastmcp.client.transports import ClientTransport, StdioTransport
@@ -82,13 +83,11 @@ def asked_of(root: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an agent follows its script."""
+class Workplace:
+    """Where agents follow a script: a root, specs, and a record of its own."""
 
     base: Path
     url: str
-    connect: Connect = Tapped
-    """Calls are counted where the server is a process of its own."""
 
     @property
     def root(self) -> Path:
@@ -99,22 +98,45 @@ class Place:
         self.root.mkdir(parents=True)
         (self.root / "log.txt").write_text("END\n")
         (self.base / "specs").mkdir()
-        (self.base / "specs" / "worker.yaml").write_text(SPEC)
-        (self.base / "specs" / "talker.yaml").write_text(TALKER)
+        self.specify()
+
+    def specify(self) -> None:
+        """Write the specs."""
+        raise NotImplementedError
 
     @asynccontextmanager
-    async def yard(self) -> AsyncGenerator[Orchestrator]:
+    async def opened(
+        self, connect: Connect, limits: Mapping[str, object] = MappingProxyType({})
+    ) -> AsyncGenerator[Orchestrator]:
+        """Open it, with limits of the operator."""
         settings = Settings(
             data_dir=self.base / "data",
             config_dir=self.base / "config",
             state_dir=self.base / "state",
             database_url=self.url,
         )
-        specs = self.base / "specs"
         async with Orchestrator.open(
-            self.root, specs=specs, settings=settings, connect=self.connect
+            self.root,
+            specs=self.base / "specs",
+            settings=settings.model_copy(update=dict(limits)),
+            connect=connect,
         ) as yard:
             yield yard
+
+
+@dataclass(frozen=True)
+class Place(Workplace):
+    """Where an agent follows its script."""
+
+    connect: Connect = Tapped
+    """Calls are counted where the server is a process of its own."""
+
+    def specify(self) -> None:
+        (self.base / "specs" / "worker.yaml").write_text(SPEC)
+        (self.base / "specs" / "talker.yaml").write_text(TALKER)
+
+    def yard(self) -> AbstractAsyncContextManager[Orchestrator]:
+        return self.opened(self.connect)
 
     def model(self) -> Model:
         """Return the model, which writes down which step it is asked for."""

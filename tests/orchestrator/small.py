@@ -1,13 +1,10 @@
 """A model with a small window: it refuses what is too much, and demands a valid history."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any  # deps of any type
 
-from pydantic_ai import RunContext
 from pydantic_ai.exceptions import ModelContextWindowExceededError, ModelHTTPError
 from pydantic_ai.messages import (
     CompactionPart,
@@ -17,11 +14,12 @@ from pydantic_ai.messages import (
     ToolReturnPart,
     UserPromptPart,
 )
-from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
-from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from pydantic_ai.models import Model
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall
 from pydantic_ai.profiles import ModelProfile
-from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
+
+from tests.orchestrator.counting import Counting
 
 Chunks = AsyncIterator[str | dict[int, DeltaToolCall]]
 PRICE = Decimal("0.01")
@@ -51,7 +49,7 @@ class Small:
 
     def model(self) -> Model:
         profile = ModelProfile(context_window=self.window) if self.says else None
-        return _Counting(stream_function=self.answer, profile=profile, model_name="small")
+        return Counting(used, self.answer, name="small", profile=profile)
 
     async def answer(self, messages: list[ModelMessage], info: AgentInfo) -> Chunks:
         if is_for_summary(info):
@@ -72,23 +70,9 @@ class Small:
             yield {index: DeltaToolCall(tool, arguments, tool_call_id=call_id)}
 
 
-class _Counting(FunctionModel):
-    """Counts what it is given, as providers do; its parent says 50 whatever it is."""
-
-    @asynccontextmanager
-    async def request_stream(
-        self,
-        messages: list[ModelMessage],
-        model_settings: ModelSettings | None,
-        model_request_parameters: ModelRequestParameters,
-        run_context: RunContext[Any] | None = None,
-    ) -> AsyncGenerator[StreamedResponse]:
-        asked = super().request_stream(
-            messages, model_settings, model_request_parameters, run_context
-        )
-        async with asked as response:
-            response._usage = RequestUsage(input_tokens=tokens(messages), cost=PRICE)
-            yield response
+def used(messages: list[ModelMessage]) -> RequestUsage:
+    """Count what it is given."""
+    return RequestUsage(input_tokens=tokens(messages), cost=PRICE)
 
 
 def fail(_number: int) -> str:

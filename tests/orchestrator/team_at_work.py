@@ -1,26 +1,22 @@
 """A team that follows a script, three agents deep: what it does shows if it is done twice."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
-from typing import Any  # deps of any type; limits of several
 
-from pydantic_ai import RunContext
 from pydantic_ai.messages import ModelMessage
-from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
+from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
-from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.connections import InProcessConnection
 from orchestrator.runner import RunHandle
-from orchestrator.settings import Settings
+from tests.orchestrator.counting import Counting
 from tests.orchestrator.moments import nothing
-from tests.orchestrator.scripted import Call, check_valid, edit, step_of, write
+from tests.orchestrator.scripted import Call, Workplace, check_valid, edit, step_of, write
 
 HANDS = "WorkspaceTools: {tools: [read_file, edit_file, write_file], read: ['**'], write: ['**']}"
 AGENTS: Mapping[str, Sequence[str]] = {
@@ -74,48 +70,20 @@ class _Used(RequestUsage):
         return self
 
 
-class _Priced(FunctionModel):
-    """Says what it has used, as providers do, instead of guessing by what it says."""
-
-    @asynccontextmanager
-    async def request_stream(
-        self,
-        messages: list[ModelMessage],
-        model_settings: ModelSettings | None,
-        model_request_parameters: ModelRequestParameters,
-        run_context: RunContext[Any] | None = None,
-    ) -> AsyncGenerator[StreamedResponse]:
-        asked = super().request_stream(
-            messages, model_settings, model_request_parameters, run_context
-        )
-        async with asked as response:
-            response._usage = _Used(input_tokens=TOKENS - 5, output_tokens=5, cost=PRICE)
-            yield response
+def _used(_messages: list[ModelMessage]) -> RequestUsage:
+    return _Used(input_tokens=TOKENS - 5, output_tokens=5, cost=PRICE)
 
 
 @dataclass(frozen=True)
-class Home:
+class Home(Workplace):
     """Where the team works."""
 
-    base: Path
-    url: str
     passing: Callable[[str], None] = nothing
     """Is told of each moment of a model's answer."""
     more: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What the specs have besides, by the names of the agents."""
     limits: Mapping[str, object] = field(default_factory=dict)
     """Those of the operator."""
-
-    @property
-    def root(self) -> Path:
-        return self.base / "root"
-
-    def furnish(self) -> None:
-        """Make what the script begins with."""
-        self.root.mkdir(parents=True)
-        (self.root / "log.txt").write_text("END\n")
-        (self.base / "specs").mkdir()
-        self.specify()
 
     def specify(self) -> None:
         """Write the specs."""
@@ -127,25 +95,12 @@ class Home:
             lines += ["capabilities:", *(f"  - {one}" for one in all_of_them)]
             (self.base / "specs" / f"{agent}.yaml").write_text("\n".join(lines) + "\n")
 
-    @asynccontextmanager
-    async def yard(self) -> AsyncGenerator[Orchestrator]:
-        settings = Settings(
-            data_dir=self.base / "data",
-            config_dir=self.base / "config",
-            state_dir=self.base / "state",
-            database_url=self.url,
-        )
-        async with Orchestrator.open(
-            self.root,
-            specs=self.base / "specs",
-            settings=settings.model_copy(update=dict(self.limits)),
-            connect=InProcessConnection,
-        ) as yard:
-            yield yard
+    def yard(self) -> AbstractAsyncContextManager[Orchestrator]:
+        return self.opened(InProcessConnection, self.limits)
 
     def model(self) -> Model:
         """Return the model of all of them."""
-        return _Priced(stream_function=self._answer, model_name="team")
+        return Counting(_used, self._answer, name="team")
 
     def talker(self) -> Model:
         """Return a model that says "ok" to whatever a provider would take."""

@@ -1,6 +1,6 @@
 """A team is interrupted at every stage: the record stays whole, and nothing is done twice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -255,11 +255,7 @@ async def test_team_makes_no_more_calls_than_it_may_over_all_attempts(
 async def test_delegate_that_is_stopped_alone_is_told_to_who_has_asked(
     tmp_path: Path, first: int | None
 ) -> None:
-    for number in range(MOMENTS) if first is None else [first]:
-        base = tmp_path / str(number)
-        moments = Moments(MOMENTS * 2, number)
-        home = Home(base, f"sqlite+aiosqlite:///{base / 'record.db'}", moments)
-        home.furnish()
+    for home, moments in stopped_once(tmp_path, first):
         team = Interrupted(home, moments, last_begun)
         with passing(moments):
             async with home.yard() as yard:
@@ -296,11 +292,7 @@ async def test_delegate_whose_own_budget_is_used_up_is_told_to_who_has_asked(
 async def test_session_goes_on_with_another_turn_wherever_its_team_was_stopped(
     tmp_path: Path, first: int | None
 ) -> None:
-    for number in range(MOMENTS) if first is None else [first]:
-        base = tmp_path / str(number)
-        moments = Moments(MOMENTS * 2, number)
-        home = Home(base, f"sqlite+aiosqlite:///{base / 'record.db'}", moments)
-        home.furnish()
+    for home, moments in stopped_once(tmp_path, first):
         team = Interrupted(home, moments)
         with passing(moments):
             async with home.yard() as yard:
@@ -315,6 +307,16 @@ async def test_session_goes_on_with_another_turn_wherever_its_team_was_stopped(
                 assert await yard.sessions.questions() == []
                 with pytest.raises(NotResumableError):
                     await yard.resume(session, model=home.model())
+
+
+def stopped_once(tmp_path: Path, first: int | None) -> Iterator[tuple[Home, Moments]]:
+    """Yield where a team is stopped at one moment: at this one, or in turn at each."""
+    for number in range(MOMENTS) if first is None else [first]:
+        base = tmp_path / str(number)
+        moments = Moments(MOMENTS * 2, number)
+        home = Home(base, f"sqlite+aiosqlite:///{base / 'record.db'}", moments)
+        home.furnish()
+        yield home, moments
 
 
 def untouched() -> Moments:
