@@ -174,6 +174,8 @@ def _hindrance(line: _Line) -> str | None:
 def _waiting(db: Connection, owner: str | None, run_id: str | None) -> Iterator[tuple[_Row, _Line]]:
     """Yield the runs that wait, each with its line; `run_id` is in each line, if it is given."""
     query = _WAITING if owner is None else _WAITING.where(SESSION.c.owner == owner)
+    if run_id is not None:  # of all that wait, those below it are few
+        query = query.where(RUN.c.pk.in_(_BELOW)).params(top=askable(run_id))
     for run in db.execute(query).all():
         line = _line(db, run.pk)
         if run_id in (None, *(each.id for each in line)):
@@ -267,6 +269,8 @@ _WAITING = (
     .where(RUN.c.status == RunStatus.WAITING.value, SESSION.c.deleted_at.is_(None))
     .order_by(RUN.c.pk)
 )
+_NAMED = select(RUN.c.pk).where(RUN.c.id == bindparam("top")).cte("below", recursive=True)
+_BELOW = select(_NAMED.union(select(RUN.c.pk).join(_NAMED, RUN.c.parent_pk == _NAMED.c.pk)).c.pk)
 _LATER = RUN.alias("later")
 _OF_LINE = (
     select(
