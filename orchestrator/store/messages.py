@@ -301,7 +301,7 @@ def _text(row: StoredMessage, elsewhere: Elsewhere) -> str:
     body = row.body
     if row.prompt is not None and body.startswith(_PROMPTED):
         body = '{"parts":[{"content":"",' + body.removeprefix(_PROMPTED)
-    if IN_LEDGER in body and row.kind == "request":
+    if row.kind == "request" and IN_LEDGER in body:
         whole = json.loads(body)
         whole["parts"] = [_from_ledger(part, row, elsewhere) for part in whole["parts"]]
         body = as_json(whole)

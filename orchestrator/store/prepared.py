@@ -1,14 +1,15 @@
 """Statements that every turn makes, put together once.
 
 SQLAlchemy takes ten times as long to send a statement as SQLite takes to carry it out, and a turn
-makes a dozen. The connection that writes to SQLite is the driver's own underneath: it is handed the
-text that SQLAlchemy has compiled. Every other connection is SQLAlchemy's to use.
+makes a dozen. A connection to SQLite is the driver's own underneath: it is handed the text that
+SQLAlchemy has compiled. Every other connection is SQLAlchemy's to use.
 """
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any  # what columns hold
 
+import aiosqlite
 from sqlalchemy import Connection, Delete, Insert, Select, Update
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError
@@ -35,7 +36,7 @@ class Prepared:
         """
         driver = _driver(db)
         if driver is None:
-            return db.execute(self.statement, values).all()
+            return self._read(db, values)
         try:  # reading a row can fail too
             return self._sent(driver, values).fetchall()
         except sqlite3.Error as error:
@@ -62,6 +63,20 @@ class Prepared:
             driver.executemany(self._text, map(self._bound, rows))
         except sqlite3.Error as error:
             raise self._translated(error) from error
+
+    def _read(self, db: Connection, values: Values) -> Sequence[Any]:
+        """Return the rows that a connection for readers finds."""
+        if not isinstance(db.connection.driver_connection, aiosqlite.Connection):
+            return db.execute(self.statement, values).all()
+        self._compile(values)
+        text, bound = self._text, self._bound(values)
+        try:
+            rows: Sequence[Any] = db.connection.run_async(
+                lambda driver: driver.execute_fetchall(text, bound)
+            )
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+        return rows
 
     def _sent(self, driver: sqlite3.Connection, values: Values) -> sqlite3.Cursor:
         self._compile(values)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar  # Any: DB-API connections have no common type
+from typing import TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -48,12 +48,12 @@ def reading_engine(file: Path) -> AsyncEngine:
 
     async def connect() -> aiosqlite.Connection:
         uri = f"file:{quote(os.fsencode(file.absolute()))}?mode=ro"
-        return await aiosqlite.connect(uri, uri=True, isolation_level=None)
+        opened = aiosqlite.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        return await opened
 
     engine = create_async_engine(
         "sqlite+aiosqlite://", async_creator=connect, poolclass=AsyncAdaptedQueuePool
     )
-    _configure(engine.sync_engine, ())
     event.listen(engine.sync_engine, "begin", _begin("BEGIN"))
     return engine
 
@@ -84,7 +84,6 @@ class SqliteFile:
             creator=partial(_connected, place),
             poolclass=StaticPool,
         )
-        _configure(self._engine, ("journal_mode=WAL", "synchronous=FULL"))
         event.listen(self._engine, "begin", _begin_to_write)
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
@@ -133,7 +132,12 @@ class SqliteFile:
 
 def _connected(file: Path) -> sqlite3.Connection:
     # By bytes: a name need not be text.
-    return sqlite3.connect(os.fsencode(file), check_same_thread=False, isolation_level=None)
+    connection = sqlite3.connect(
+        os.fsencode(file), check_same_thread=False, isolation_level=None, timeout=BUSY_TIMEOUT_S
+    )
+    for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 def make_private(file: Path) -> None:
@@ -154,17 +158,6 @@ def make_private(file: Path) -> None:
 
 def _may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _configure(engine: Engine, pragmas: tuple[str, ...]) -> None:
-    pragmas = (f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}", "foreign_keys=ON", *pragmas)
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
 
 
 def _begin_to_write(connection: Connection) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any  # rows of several queries
 
 from pydantic_ai.messages import ModelMessage
-from sqlalchemy import BindParameter, Connection, Select, bindparam, case, select
+from sqlalchemy import BindParameter, Connection, Select, Text, bindparam, case, select
 
 from orchestrator.store.messages import (
     COMPACTION,
@@ -72,8 +72,8 @@ def stored_messages(
     for stretch in path:
         bounds = {"after": max(after, stretch.after), "upto": stretch.upto}
         if bounds["upto"] > bounds["after"]:
-            found = _STRETCH.rows(db, {"session": stretch.session_pk, **bounds})
-            own = [StoredMessage._make((*row, stretch.session_id)) for row in found]
+            this = {"session": stretch.session_pk, "session_id": stretch.session_id, **bounds}
+            own = [*map(StoredMessage._make, _STRETCH.rows(db, this))]
             rows += own
             if len(own) != bounds["upto"] - bounds["after"]:
                 return _up_to_gap(rows, after)
@@ -93,7 +93,8 @@ def _up_to_gap(rows: Sequence[StoredMessage], after: int) -> list[StoredMessage]
 
 def elsewhere_of(db: Connection, session_id: str, rows: Sequence[StoredMessage]) -> Elsewhere:
     """Return what other rows say of these messages."""
-    answered = sorted({row.run_pk for row in rows if IN_LEDGER in str(row.body)})
+    requests = (row for row in rows if row.kind == "request")
+    answered = sorted({row.run_pk for row in requests if IN_LEDGER in str(row.body)})
     blobs = sorted({row.instructions_pk for row in rows if row.instructions_pk is not None})
     return Elsewhere(
         session_id,
@@ -133,6 +134,7 @@ _STRETCH = Prepared(
         MESSAGE.c.body,
         MESSAGE.c.instructions_pk,
         case((MESSAGE.c.seq == RUN.c.first_message_seq, RUN.c.prompt)),
+        bindparam("session_id", type_=Text),
     )
     .join(RUN, RUN.c.pk == MESSAGE.c.run_pk)
     .where(
