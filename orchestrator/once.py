@@ -36,7 +36,7 @@ async def begin_once(runner: Runner, request: RunRequest, key: str) -> RunHandle
     runs = await sessions.runs(session.id)
     if not runs:
         return await runner.start(request)
-    last = runs[-1]
-    if last.status == RunStatus.SUCCEEDED:
-        return Earlier(session.id, last)
-    return await runner.resume(request, last.id)
+    begun = runs[0]  # others may have gone on in the session since
+    if begun.status == RunStatus.SUCCEEDED:
+        return Earlier(session.id, begun)
+    return await runner.resume(request, begun.id)

@@ -54,6 +54,11 @@ class Resumption(AbstractCapability[Any]):
         return self.run.worked_before_s
 
     @property
+    def calls_made(self) -> int:
+        """How many calls earlier attempts have made, with those of others for the run."""
+        return self.run.calls_made
+
+    @property
     def tasks_given(self) -> int:
         """How many tasks earlier attempts have given to others, but for those given once more."""
         again = self.run.settled.unknown

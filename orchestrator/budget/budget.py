@@ -14,6 +14,7 @@ from pydantic_ai.models import Model
 
 from orchestrator.budget.errors import OF_MODEL, BudgetExceededError, PriceUnknownError
 from orchestrator.budget.prices import is_free, is_priced
+from orchestrator.store.spending import NOT_MADE
 from orchestrator.teams.shares import Meter, spent_for
 
 LITTLE = Decimal("0.2")
@@ -32,6 +33,11 @@ class Resumed(Protocol):
     @property
     def worked_before_s(self) -> float:
         """How long these were at work, in seconds."""
+        ...
+
+    @property
+    def calls_made(self) -> int:
+        """How many calls these have made, with those of others for the run."""
         ...
 
 
@@ -85,8 +91,8 @@ class Budget(Meter):
 
     async def before_run(self, ctx: RunContext[Any]) -> None:
         """Count what earlier attempts at the run have used."""
-        self._calls = (ctx.usage + spent_for(ctx)).tool_calls - self._before.tool_calls
-        earlier = (one for one in ctx.capabilities.values() if isinstance(one, Resumed))
+        earlier = [one for one in ctx.capabilities.values() if isinstance(one, Resumed)]
+        self._calls = sum(one.calls_made for one in earlier)
         self._worked_before_s = sum(one.worked_before_s for one in earlier)
 
     def get_instructions(self) -> Callable[[RunContext[Any]], str | None]:
@@ -142,14 +148,14 @@ class Budget(Meter):
         limit = self._limits["tool calls"]
         if limit is not None and self._calls >= limit:
             self._has_refused_calls = True
-            raise ToolFailed(f"This call was not made: the budget of {limit} calls is used up.")
+            raise ToolFailed(f"{NOT_MADE}the budget of {limit} calls is used up.")
         self._calls += 1
 
-    def allows(self, usage: RunUsage, *, requests: int) -> bool:
+    def allows(self, ctx: RunContext[Any], model: Model, *, requests: int) -> bool:
         """Say whether so many more requests may be made."""
         return all(
             used + (requests - 1 if unit == "requests" else 0) < limit
-            for unit, limit, used in self._measured(usage)
+            for unit, limit, used in self._measured(ctx.usage + spent_for(ctx))
             if unit != "tool calls"
         )
 

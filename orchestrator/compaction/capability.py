@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, cast, runtime_checkable  # Any: deps of any type
 
-from pydantic_ai import RunContext, RunUsage
+from pydantic_ai import RunContext
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
 from pydantic_ai.exceptions import ModelContextWindowExceededError, RetryModelRequest
 from pydantic_ai.messages import (
@@ -45,7 +45,7 @@ Reason = Literal["near_limit", "over_limit"]
 class Limited(Protocol):
     """A capability that limits what a run may use."""
 
-    def allows(self, usage: RunUsage, *, requests: int) -> bool:
+    def allows(self, ctx: RunContext[Any], model: Model, *, requests: int) -> bool:
         """Say whether so many more requests may be made."""
         ...
 
@@ -124,7 +124,7 @@ class Compaction(AbstractCapability[Any]):
         messages = list(ctx.messages)
         index = cut(messages, int(window * self.keep))
         prompt = _prompt_to_keep(messages, index)
-        if not _is_worth_it(messages, index, prompt) or not _is_allowed(ctx):
+        if not _is_worth_it(messages, index, prompt) or not _is_allowed(ctx, request_context.model):
             return False
         try:
             summary = await summarize(
@@ -159,10 +159,10 @@ def _is_worth_it(
     return gain > 0 and gain >= MIN_GAIN * sum(map(tokens_of, messages))
 
 
-def _is_allowed(ctx: RunContext[Any]) -> bool:
-    """Say whether the budget has room for the summary and for the request that it is for."""
+def _is_allowed(ctx: RunContext[Any], model: Model) -> bool:
+    """Say whether the budgets have room for the summary and for the request that it is for."""
     limits = [one for one in ctx.capabilities.values() if isinstance(one, Limited)]
-    return all(one.allows(ctx.usage, requests=2) for one in limits)
+    return all(one.allows(ctx, model, requests=2) for one in limits)
 
 
 def _settings(request_context: ModelRequestContext) -> ModelSettings:

@@ -117,6 +117,8 @@ class ClaimedRun:
     """What earlier attempts have used; the conversation's usage is that before the run."""
     used_by_delegates: Usage = field(default_factory=Usage)
     """What others have used for it, and others again for those, during earlier attempts."""
+    calls_made: int = 0
+    """How many calls these and it have made, failed ones included."""
     worked_before_s: float = 0.0
     """How long earlier attempts were at work."""
     used_beside: Usage = field(default_factory=Usage)

@@ -24,7 +24,7 @@ from orchestrator.store.facts import Said, parts_of
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.messages import call_key
 from orchestrator.store.runs import TAKE, free_session
-from orchestrator.store.spending import used_by_delegates
+from orchestrator.store.spending import calls_made, used_by_delegates
 from orchestrator.store.standing import (
     Standing,
     calls_of,
@@ -159,6 +159,7 @@ def _as_it_stands(db: Connection, draft: RunDraft, run_id: str) -> ClaimedRun:
         attempt=run.attempt,
         used=used,
         used_by_delegates=used_by_delegates(db, run.pk),
+        calls_made=calls_made(db, run.pk),
         worked_before_s=worked_before_s(db, run.session_pk, run.pk),
         used_beside=used_for_compaction(db, run.session_pk, run.pk),
         settled=stands.settled,

@@ -5,11 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any  # rows of several columns
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select
 
 from orchestrator.events import Usage
 from orchestrator.store.ending import COUNTED
-from orchestrator.store.tables import RUN, SESSION
+from orchestrator.store.tables import RUN, SESSION, TOOL_CALL
+
+NOT_MADE = "This call was not made: "
+"""How the result of a call begins that a budget has refused."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,15 @@ def used_by_delegates(db: Connection, run_pk: int) -> Usage:
     return Usage(**{name: used for name, used in sums._mapping.items() if used is not None})
 
 
+def calls_made(db: Connection, run_pk: int) -> int:
+    """Return how many calls a run has made, with those of others who have worked for it.
+
+    Also those that have failed, but none that a person or a budget has refused.
+    """
+    made: int = db.execute(_MADE, {"run": run_pk}).scalar_one()
+    return made
+
+
 def _spent(db: Connection, query: Select[Any], values: dict[str, Any]) -> Spent:
     cost, tokens = db.execute(query, values).one()
     return Spent(cost or Decimal(), int(tokens or 0))
@@ -66,15 +78,24 @@ SINCE = (
 )
 
 
-def _below(runs: ColumnElement[bool]) -> ColumnElement[bool]:
+def _below(runs: ColumnElement[bool], of: ColumnElement[int] = RUN.c.pk) -> ColumnElement[bool]:
     """Return what is true of the runs that work for some, and for those again."""
     first = select(RUN.c.pk).where(runs).cte("below", recursive=True)
     every = first.union_all(select(RUN.c.pk).join(first, RUN.c.parent_pk == first.c.pk))
-    return RUN.c.pk.in_(select(every.c.pk))
+    return of.in_(select(every.c.pk))
 
 
 _OWN = select(RUN.c.pk).where(RUN.c.session_pk == bindparam("session"))
 BELOW = select(*_SUMS).where(_below(RUN.c.parent_pk.in_(_OWN)))
+_MADE = select(func.count()).where(
+    or_(
+        TOOL_CALL.c.run_pk == bindparam("run"),
+        _below(RUN.c.parent_pk == bindparam("run"), TOOL_CALL.c.run_pk),
+    ),
+    TOOL_CALL.c.outcome != "denied",
+    # As JSON: in what a tool has returned, the quotes would be escaped.
+    ~func.coalesce(TOOL_CALL.c.result, "").contains(f'"content":"{NOT_MADE}', autoescape=True),
+)
 _USED_BELOW = select(*(func.sum(RUN.c[name]).label(name) for name in COUNTED)).where(
     _below(RUN.c.parent_pk == bindparam("run"))
 )

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable  # Any: deps of any type
 
-from pydantic_ai import RunContext, RunUsage
+from pydantic_ai import RunContext, RunUsage, UsageLimitExceeded
 from pydantic_ai.capabilities import AbstractCapability, WrapToolExecuteHandler
 from pydantic_ai.messages import ModelResponse, ToolCallPart
 from pydantic_ai.models import Model, ModelRequestContext
@@ -45,6 +45,14 @@ class Meter(AbstractCapability[Any], ABC):
         Raises:
             ToolFailed: It must not be made; the run ends before the next request.
         """
+
+    def allows(self, ctx: RunContext[Any], model: Model, *, requests: int) -> bool:
+        """Say whether so many more requests may be made, as far as that can be told."""
+        try:
+            self.check_budget(ctx, model)
+        except UsageLimitExceeded:
+            return False
+        return True
 
     async def check(self, ctx: RunContext[Any], model: Model) -> None:
         """Refuse one more request of the run itself; raises as `check_budget` does."""
@@ -124,6 +132,11 @@ class Share(Meter):
         self._own = ctx
         for one in self._above:
             one.check_budget(self.parent, model)
+
+    def allows(self, ctx: RunContext[Any], model: Model, *, requests: int) -> bool:
+        """Ask those above."""
+        self._own = ctx
+        return all(one.allows(self.parent, model, requests=requests) for one in self._above)
 
     def note_answer(self, model: Model, response: ModelResponse) -> None:
         """Tell those above."""

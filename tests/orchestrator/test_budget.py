@@ -34,7 +34,7 @@ from orchestrator.models.providers import PROVIDERS
 from orchestrator.offline import OfflineModel
 from orchestrator.teams.shares import Share
 from tests.orchestrator.by_hand import rows
-from tests.orchestrator.played import READ, playing
+from tests.orchestrator.played import MISSING, READ, playing
 from tests.orchestrator.test_teams import READS, delegate, spec, team_of
 from tests.wire.models import anthropic, ollama, openai_chat
 
@@ -323,6 +323,24 @@ async def test_time_of_earlier_attempts_counts_and_the_time_between_them_does_no
         last = await yard.resume(session_id, model=playing([READ], "Done."))
         with pytest.raises(LimitError, match="1000 seconds is used up: 1100"):
             await last.result()
+
+
+async def test_failed_calls_of_earlier_attempts_count_and_refused_ones_do_not(
+    project: Path, tmp_path: Path
+) -> None:
+    steps = [MISSING], [MISSING, READ], [READ, READ], "Done."
+    async with opened(project, tmp_path, "Budget: {tool_calls: 2}") as yard:
+        handle = await yard.start("sample", "go", model=playing(*steps))
+        with pytest.raises(LimitError, match="2 tool calls is used up: 2"):
+            await handle.result()
+    async with opened(project, tmp_path, "Budget: {tool_calls: 3}") as yard:
+        again = await yard.resume(handle.claimed.session_id, model=playing(*steps))
+        with pytest.raises(LimitError, match="3 tool calls is used up: 3"):
+            await again.result()
+
+        made = rows("SELECT outcome FROM tool_call WHERE outcome = 'success'")
+
+    assert len(made) == 1
 
 
 async def test_of_an_attempt_whose_process_died_counts_what_it_told(

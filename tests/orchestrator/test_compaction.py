@@ -2,14 +2,14 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any  # deps of any type
 
 import anyio
 import pytest
-from pydantic_ai import Agent, RunContext
+from pydantic_ai import Agent, RunContext, RunUsage, Tool
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import ModelContextWindowExceededError
 from pydantic_ai.messages import (
@@ -17,6 +17,7 @@ from pydantic_ai.messages import (
     ModelRequest,
     ModelResponse,
     TextPart,
+    ToolCallPart,
     ToolReturnPart,
     UserPromptPart,
     repair_messages,
@@ -27,6 +28,8 @@ from pydantic_ai.profiles import ModelProfile
 from sqlalchemy import Connection
 
 from orchestrator.bootstrap import Orchestrator
+from orchestrator.budget.budget import Budget
+from orchestrator.budget.errors import BudgetExceededError
 from orchestrator.cli.progress import describe
 from orchestrator.compaction.capability import Compaction
 from orchestrator.errors import (
@@ -45,6 +48,7 @@ from orchestrator.store.claimed import Additions, Compacted, RunDraft
 from orchestrator.store.compaction import load_window, window_at
 from orchestrator.store.store import open_store
 from orchestrator.store.tables import SessionRow
+from orchestrator.teams.shares import Share
 from tests.orchestrator.played import record_of
 from tests.orchestrator.small import (
     PRICE,
@@ -337,6 +341,55 @@ async def test_budget_counts_summaries_and_none_is_written_that_it_has_no_room_f
     with pytest.raises(LimitError, match="8 requests"):
         await yard.run("reader", "go", model=small.model())
     assert (len(small.given), len(small.transcripts)) == (7, 1)
+
+
+@dataclass
+class Delegates(AbstractCapability[Any]):
+    """Says that others have used something."""
+
+    shares: list[Share] = field(default_factory=list)
+
+    def spent_by_delegates(self) -> RunUsage:
+        return sum((share.spent for share in self.shares), RunUsage(requests=2))
+
+
+@pytest.mark.parametrize("is_delegate", [False, True])
+async def test_no_summary_is_written_for_which_others_have_left_no_room(
+    project: Path, is_delegate: bool
+) -> None:
+    """Neither of the run that has asked delegates, nor of a delegate."""
+    small = Small(WINDOW, rounds=8)
+    limits = [Budget(requests=9 + is_delegate), delegates := Delegates()]
+    reader = Agent(small.model(), tools=[read_file(project)], capabilities=[Compaction()])
+    boss = Agent(FunctionModel(ask), capabilities=limits)
+
+    @boss.tool
+    async def delegate(ctx: RunContext[None]) -> str:
+        delegates.shares.append(Share(ctx))
+        await streamed(reader, *delegates.shares)
+        return "no"
+
+    with pytest.raises(BudgetExceededError):
+        await (boss.run("go") if is_delegate else streamed(reader, *limits))
+
+    assert (len(small.given), len(small.transcripts)) == (7, 0)
+
+
+async def streamed(agent: Agent[None, str], *capabilities: AbstractCapability[Any]) -> None:
+    async with agent.run_stream_events("go", capabilities=capabilities) as events:
+        async for _ in events:
+            pass
+
+
+def ask(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    return ModelResponse([ToolCallPart("delegate", {})])
+
+
+def read_file(project: Path) -> Tool[None]:
+    def read(path: str) -> str:
+        return (project / path).read_text()
+
+    return Tool(read, name="read_file")
 
 
 async def test_budget_that_a_summary_uses_up_ends_the_run_before_another_request(

@@ -89,6 +89,15 @@ async def test_what_was_answered_under_a_name_is_not_asked_again(yard: Orchestra
     assert [r.run_id for r in again[:2]] == [r.run_id for r in first[1:]]
 
 
+async def test_turns_added_to_a_session_are_no_answer_to_its_task(yard: Orchestrator) -> None:
+    (first,) = await collected(yard, TASKS[:1], playing("Yes."))
+    await yard.run("repo_guide", "Why?", session_id=first.session_id, model=playing("So."))
+
+    (again,) = await collected(yard, TASKS[:1], playing("No."))
+
+    assert (again.output, again.run_id, again.was_done) == ("Yes. ", first.run_id, True)
+
+
 async def test_interrupted_map_goes_on_where_it_was(yard: Orchestrator) -> None:
     begun, at_work = anyio.Event(), 0
 

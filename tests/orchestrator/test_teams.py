@@ -412,6 +412,19 @@ async def test_delegate_goes_on_with_who_has_asked_it_and_not_alone(yard: Orches
     assert (await yard.sessions.run(event.run_id)).status is RunStatus.CANCELLED
 
 
+async def test_turns_added_to_a_delegates_session_are_no_answer_to_who_has_asked_it(
+    yard: Orchestrator,
+) -> None:
+    model = team_of(chief=[[delegate("reader")], "Done."], reader=["Read.", "More."])
+    handle = await stopped_at(yard, model, "chief", "after write: end")
+    (event,) = await asked(yard, handle.claimed.session_id)
+    await yard.run("reader", "And?", session_id=event.session_id, model=model)
+
+    await (await yard.resume(handle.claimed.session_id, model=model)).result()
+
+    assert await returned(yard, handle.claimed.session_id) == [("success", "Read.")]
+
+
 def three_deep() -> Model:
     return team_of(
         chief=[[delegate("middle")], "Done."],
