@@ -50,6 +50,12 @@ def tell_end(report: RunReport) -> Told:
 
 def tell_questions(report: RunReport) -> Told:
     """Return what a run waits for, and how to answer."""
+    if not report.questions:  # who had the last answer has ended before the run went on
+        said = (
+            f"Run {report.run_id} of {report.agent} has its answers and has yet to go on with "
+            f"them. Call answer_run with run_id {report.run_id!r} and the same answer once more."
+        )
+        return Told("\n".join((said, "", *_facts(report))), _meta(report))
     rows = [
         f"Run {report.run_id} of {report.agent} waits for a person's yes, and holds nothing "
         "meanwhile. Show your user what each call would do, and ask; then call answer_run with "

@@ -25,6 +25,7 @@ from orchestrator.history.recorded import RecordedCall, Undo, Which
 from orchestrator.mapping import Task, TaskResult, Tasks, check_mapped, keyed
 from orchestrator.models.service import open_models
 from orchestrator.orders import RunOptions, check_options
+from orchestrator.owners import names_agents_of
 from orchestrator.record_url import sqlite_file
 from orchestrator.replay.asking import Comparison
 from orchestrator.replay.replaying import Replay
@@ -177,7 +178,7 @@ class Orchestrator:
             OrchestratorError: If the run cannot go on; nothing has been recorded then.
         """
         last = await self.sessions.look(session_id, last_attempt)
-        owner = (await self.sessions.get(session_id)).owner
+        owner = names_agents_of((await self.sessions.get(session_id)).owner)
         cast = await self.agents.cast_again(last.agent, last.spec_sha256, owner=owner)
         options = RunOptions(
             model=model,

@@ -36,7 +36,10 @@ TRANSITIONS: Mapping[RunStatus, Mapping[str, RunStatus]] = {
     RunStatus.FAILED: {"run_resumed": RunStatus.RUNNING},
     RunStatus.CANCELLED: {"run_resumed": RunStatus.RUNNING},
     RunStatus.INTERRUPTED: {"run_resumed": RunStatus.RUNNING},
-    RunStatus.WAITING: {"run_resumed": RunStatus.RUNNING},
+    RunStatus.WAITING: {
+        "run_resumed": RunStatus.RUNNING,
+        "run_cancelled": RunStatus.CANCELLED,
+    },
 }
 
 FINAL = frozenset(status for status, ways in TRANSITIONS.items() if not ways)

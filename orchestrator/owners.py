@@ -1,10 +1,13 @@
 """Whose sessions the callers of an MCP server get at."""
 
 import hashlib
+import re
 
 from mcp_server.fence.grant import Grant
+from orchestrator.session import LOCAL_OWNER
 
 _NAME_CHARS = 80
+_HOST = re.compile("host:[0-9a-f]{16}")
 
 
 def owner_of(caller: str, grant: Grant) -> str | None:
@@ -26,3 +29,11 @@ def owner_of(caller: str, grant: Grant) -> str | None:
     said = f"{caller}\n{text}".encode("utf-8", "surrogatepass")
     seen = "".join(each for each in caller if each.isprintable())[:_NAME_CHARS]
     return f"{seen}#{hashlib.sha256(said).hexdigest()[:32]}"
+
+
+def names_agents_of(owner: str) -> str:
+    """Return whose definitions the runs in an owner's sessions find by their names.
+
+    A narrower grant of who has the connection has sessions of its own, and the same agents.
+    """
+    return LOCAL_OWNER if _HOST.fullmatch(owner) else owner

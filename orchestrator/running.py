@@ -83,8 +83,7 @@ class Running:
     owner: str | None
     """Whose sessions are there; None for everybody's."""
     agents_of: str = LOCAL_OWNER
-    """Whose definitions are there by their names. A narrower grant of who has the connection has
-    sessions of its own, and the same agents; one of several callers has what is shared."""
+    """Whose definitions are there by their names; one of several callers has what is shared."""
     at_once: int = MAX_AT_ONCE
     """Runs of this owner under way."""
     _under_way: list[_UnderWay] = field(default_factory=list)

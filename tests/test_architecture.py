@@ -29,9 +29,9 @@ LAYERS = {
     "orchestrator": (
         ("errors", "ids", "garbage", "record_url", "settings", "roots", "offline", "spec_source"),
         ("settings_file",),
-        ("lifecycle", "models", "owners"),
+        ("lifecycle", "models"),
         ("responses", "totals", "fitting", "schemas", "install"),
-        ("events", "specs", "session", "state", "trust", "definition"),
+        ("events", "specs", "session", "state", "trust", "definition", "owners"),
         ("catalogue", "store", "history", "words", "formats", "reach"),
         ("adapter",),
         ("transcripts",),

@@ -12,6 +12,7 @@ from orchestrator.connections import WorkspaceConnection
 from orchestrator.definitions.agents import Agents
 from orchestrator.definitions.cast import Cast
 from orchestrator.errors import ConflictError
+from orchestrator.owners import names_agents_of
 from orchestrator.replay.asking import Asking, Comparison, Question
 from orchestrator.replay.copying import copied
 from orchestrator.replay.delegates import RecordedAnswers
@@ -85,7 +86,7 @@ class Replays:
         Raises:
             NotFoundError: If it is not there any more.
         """
-        owner = (await self.sessions.get(recorded.session_id)).owner
+        owner = names_agents_of((await self.sessions.get(recorded.session_id)).owner)
         sha256 = recorded.spec_sha256
         return await self.agents.cast_again(recorded.agent, sha256, owner=owner)
 

@@ -107,9 +107,12 @@ def answer(
 ) -> Answered:
     """Write down what was said to questions of a run and of those that work for it.
 
+    To say the same again does nothing: whoever has said it may not have lived to let the run go on.
+
     Raises:
         NotFoundError: If there is no such run or question.
-        ConflictError: If the run does not wait, or more than one call that waits has this id.
+        ConflictError: If the run does not wait, the opposite has been said, or more than one call
+            that waits has this id.
     """
     tx.flush()
     db = tx.connection
@@ -127,9 +130,8 @@ def answer(
     if call_id is not None and len(meant) > 1:
         runs = ", ".join(each.run_id for each in meant)
         raise ConflictError(f"{len(meant)} calls have the id {call_id!r}; name the run: {runs}.")
-    if not meant and not (tx.again and _is_said(db, run_id, call_id, said)):
-        known = [each.request.call_id for each in waiting]
-        raise NotFoundError("question", call_id or run_id, known=known)
+    if not meant:
+        _check_said(db, run_id, call_id, said)
     for question in meant:
         _write(tx, question, said)
     tx.flush()
@@ -182,14 +184,30 @@ def _waiting(db: Connection, owner: str | None, run_id: str | None) -> Iterator[
             yield run, line
 
 
-def _is_said(db: Connection, run_id: str, call_id: str | None, said: Answer) -> bool:
-    """Whether this very answer is on record: the transaction before may have been committed."""
-    return any(
-        said == Answer(is_approved=each.said.is_approved, by=each.said.by, reason=each.said.reason)
+def _check_said(db: Connection, run_id: str, call_id: str | None, said: Answer) -> None:
+    """Refuse an answer to what nobody asks, unless it is on record as it is.
+
+    Raises:
+        NotFoundError: Nobody has asked.
+        ConflictError: The opposite is on record.
+    """
+    decided = {
+        key: each.said
         for run, _ in _waiting(db, None, run_id)
         for key, each in decisions_of(db, run.session_pk, run.pk).items()
-        if call_id in (None, key)
-    )
+        if each.attempts == 0
+    }
+    meant = [each for key, each in decided.items() if call_id in (None, key)]
+    if not meant:
+        known = [each.request.call_id for each in open_questions(db, None, run_id)]
+        raise NotFoundError("question", call_id or run_id, known=[*known, *decided])
+    for each in meant:
+        if each.is_approved != said.is_approved:
+            answer = "yes" if each.is_approved else "no"
+            raise ConflictError(
+                f"{each.by!r} has said {answer} to call {each.call_id!r}, and the run has "
+                f"yet to go on with that: say {answer} again to let it."
+            )
 
 
 def refuse_undecided(db: Connection, session_pk: int, run_pk: int, run_id: str) -> None:

@@ -16,7 +16,7 @@ from orchestrator.session import LOCAL_OWNER, NewSession, Session, named
 from orchestrator.state import State, plain_json, within_limits
 from orchestrator.store import changing, forks
 from orchestrator.store.approvals import Answer, Answered, answer
-from orchestrator.store.cancelling import ask_to_stop, session_of
+from orchestrator.store.cancelling import session_of, stop_run
 from orchestrator.store.changing import SessionDraft
 from orchestrator.store.completion import uninterrupted
 from orchestrator.store.deleting import delete_session
@@ -154,15 +154,29 @@ class Sessions(Reading):
     async def cancel(self, session_id: str) -> RunEnded:
         """Stop the run that holds a session, of whatever process, and return how it has ended.
 
-        It may have come to another end in the meantime.
+        It may have come to another end in the meantime. One that waits for a yes is stopped too,
+        with those that wait for it.
 
         Raises:
             NotFoundError: If there is no such session.
-            ConflictError: If no run holds it, or its process does not answer; it is asked to stop
-                all the same.
+            ConflictError: If no run holds it and none waits, it waits for another one that asks, or
+                its process does not answer; it is asked to stop all the same.
         """
-        this = (session_id, self._owner, self._liveness)
-        asked = await self._access.write(partial(ask_to_stop, *this))
+        return await self._stop(session_id)
+
+    async def cancel_run(self, run_id: str) -> RunEnded:
+        """Do as `cancel` does, with a run of a session.
+
+        Raises:
+            NotFoundError: If there is no such run.
+            ConflictError: If it has ended, or as with `cancel`.
+        """
+        find = partial(session_of, run_id=run_id, owner=self._owner)
+        return await self._stop(await self._access.read(find), run_id)
+
+    async def _stop(self, session_id: str, run_id: str | None = None) -> RunEnded:
+        stop = partial(stop_run, session_id, self._owner, self._liveness, run_id)
+        asked = await self._access.write(stop)
         self._arrivals.announce(session_id)
         events = self.follow(session_id, run_id=asked.run_id, after=asked.event_seq)
         with anyio.move_on_after(STOP_S):
@@ -173,16 +187,6 @@ class Sessions(Reading):
             f"Run {asked.run_id!r} has not stopped within {STOP_S:g} s. Its process is asked to, "
             "and stops it as soon as it can."
         )
-
-    async def cancel_run(self, run_id: str) -> RunEnded:
-        """Do as `cancel` does, with the session of a run.
-
-        Raises:
-            NotFoundError: If there is no such run.
-            ConflictError: If it has ended, or its process does not answer.
-        """
-        find = partial(session_of, run_id=run_id, owner=self._owner)
-        return await self.cancel(await self._access.read(find))
 
     def export(self, session_id: str, form: Form = "jsonl") -> AsyncIterator[str]:
         """Yield a session as text, in pieces; with `jsonl`, line by line.

@@ -29,7 +29,7 @@ def worked_before_s(db: Connection, session_pk: int, run_pk: int) -> float:
 def _end(
     db: Connection, of_run: dict[str, int], attempt: Sequence[Row[*tuple[Any, ...]]]
 ) -> datetime:
-    last = attempt[-1]
+    last = attempt[1] if len(attempt) > 1 else attempt[0]  # what has waited then can be cancelled
     if last.type == "run_ended" and json.loads(last.body)["status"] == RunStatus.INTERRUPTED:
         told = of_run | {"begin": attempt[0].seq, "end": last.seq}
         at: datetime = db.execute(_LAST_TOLD, told).scalar_one()

@@ -18,6 +18,7 @@ from orchestrator.connections import InProcessConnection
 from orchestrator.errors import (
     ApprovalNeededError,
     ConflictError,
+    IllegalTransitionError,
     NotFoundError,
     RunCancelledError,
     SpecError,
@@ -194,11 +195,92 @@ async def test_question_has_one_answer_and_only_while_the_run_waits(yard: Orches
     with pytest.raises(NotFoundError, match="run"):
         await yard.sessions.of("somebody").answer(run_id, YES)
     await yard.sessions.answer(run_id, YES)
-    with pytest.raises(NotFoundError, match="question"):
+    with pytest.raises(ConflictError, match="'sam' has said yes to call 'careful.0.0'"):
         await yard.sessions.answer(run_id, NO, call_id="careful.0.0")
     await (await yard.resume(session_id, model=model)).result()
     with pytest.raises(ConflictError, match="does not wait for a yes: it is succeeded"):
         await yard.sessions.answer(run_id, YES)
+
+
+async def test_same_answer_again_lets_a_run_go_on_that_nobody_has_let(
+    yard: Orchestrator, project: Path
+) -> None:
+    """The process that had the answer may have died before it let the run go on."""
+    model = team_of(chief=[[delegate("careful")], "All done."], careful=[[WRITE], "Done."])
+    session_id, run_id = await waits(yard, "chief", model)
+    (question,) = await yard.sessions.questions()
+    await yard.sessions.answer(run_id, YES)
+
+    for call_id in (None, "careful.0.0"):
+        again = await yard.sessions.answer(run_id, YES, call_id=call_id)
+        assert (again.left, again.top_session_id) == (0, session_id)
+
+    record = await record_of(yard, question.session_id)
+    assert sum(isinstance(recorded.event, ApprovalDecided) for recorded in record) == 1
+    assert (await (await yard.resume(session_id, model=model)).result()).output == "All done."
+
+
+async def test_run_that_waits_can_be_cancelled_and_asks_again_when_it_is_resumed(
+    yard: Orchestrator, project: Path
+) -> None:
+    model = team_of(careful=[[WRITE], "Done."])
+    session_id, run_id = await waits(yard, "careful", model)
+
+    ended = await yard.sessions.cancel(session_id)
+
+    assert (ended.status, ended.error_code) == (RunStatus.CANCELLED, "run_cancelled")
+    assert (await yard.sessions.run(run_id)).row.requests == ended.usage.requests == 1
+    assert await yard.sessions.questions() == []
+    with pytest.raises(ConflictError, match="it is cancelled"):
+        await yard.sessions.answer(run_id, YES)
+    with pytest.raises(ConflictError, match="no run under way, and none that waits"):
+        await yard.sessions.cancel(session_id)
+    with pytest.raises(ApprovalNeededError):
+        await (await yard.resume(session_id, model=model)).result()
+    await yard.sessions.answer(run_id, YES)
+    assert (await (await yard.resume(session_id, model=model)).result()).output == "Done."
+    assert (project / "new.txt").exists()
+
+
+async def test_session_goes_on_after_a_run_that_was_cancelled_as_it_waited(
+    yard: Orchestrator,
+) -> None:
+    session_id, run_id = await waits(yard, "careful", team_of(careful=[[WRITE], "Done."]))
+    await yard.cancel(run_id)
+
+    run = await yard.run("plain", "go", session_id=session_id, model=playing("Well."))
+
+    assert run.output == "Well. "
+    with pytest.raises(IllegalTransitionError):
+        await yard.cancel(run_id)
+
+
+async def test_time_that_a_cancelled_run_has_waited_is_not_work(yard: Orchestrator) -> None:
+    model = team_of(careful=[[WRITE], "Done."])
+    session_id, run_id = await waits(yard, "careful", model)
+    await yard.cancel(run_id)
+    rows("UPDATE event SET at = at + 5000000000 WHERE seq = (SELECT max(seq) FROM event)")
+
+    again = await yard.resume(session_id, model=model)
+
+    assert again.claimed.worked_before_s < 1000
+
+
+async def test_those_that_wait_together_are_cancelled_together(yard: Orchestrator) -> None:
+    model = team_of(chief=[[delegate("careful")], "All done."], careful=[[WRITE], "Done."])
+    session_id, run_id = await waits(yard, "chief", model)
+    (question,) = await yard.sessions.questions()
+
+    with pytest.raises(ConflictError, match=f"works for run '{run_id}', which waits too"):
+        await yard.cancel(question.run_id)
+    await yard.cancel(run_id)
+
+    for each in (run_id, question.run_id):
+        assert (await yard.sessions.run(each)).status is RunStatus.CANCELLED
+    with pytest.raises(ApprovalNeededError):
+        await (await yard.resume(session_id, model=model)).result()
+    (again,) = await yard.sessions.questions()
+    assert again.run_id == question.run_id
 
 
 async def test_two_answers_at_once_are_one(yard: Orchestrator) -> None:
@@ -208,7 +290,7 @@ async def test_two_answers_at_once_are_one(yard: Orchestrator) -> None:
     async def say(said: Answer) -> None:
         try:
             await yard.sessions.answer(run_id, said, call_id="careful.0.0")
-        except NotFoundError:
+        except ConflictError:
             refused.append(said)
 
     async with anyio.create_task_group() as tasks:
@@ -404,7 +486,7 @@ async def test_command_line_answers_by_either_id_and_shows_both(
     assert question["top_run_id"] == run_id != question["run_id"]
     assert f"run {question['run_id']} for run {run_id}" in listed.stderr
     assert done.exit_code == 0
-    assert (again.exit_code, "no question" in again.stderr) == (3, True)
+    assert (again.exit_code, "has said no to call" in again.stderr) == (4, True)
     async with opened(project, specs) as yard:
         assert (await (await yard.resume(session_id, model=model)).result()).output == "All done."
     assert not (project / "new.txt").exists()

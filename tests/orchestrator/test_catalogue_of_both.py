@@ -8,12 +8,15 @@ from typing import Any  # what JSON holds
 
 import pytest
 
+from mcp_server.fence.grant import Grant
 from orchestrator.bootstrap import Orchestrator
 from orchestrator.connections import InProcessConnection
 from orchestrator.definition import Visibility
 from orchestrator.errors import LimitError, NotFoundError, OrchestratorError, SpecError
 from orchestrator.events import ToolReturned
 from orchestrator.lifecycle import RunStatus
+from orchestrator.owners import owner_of
+from orchestrator.session import LOCAL_OWNER
 from orchestrator.settings import Settings
 from tests.orchestrator.by_hand import rows
 from tests.orchestrator.played import playing, record_of
@@ -247,6 +250,23 @@ async def test_run_of_a_definition_that_a_file_hides_goes_on_as_that_definition(
 
     assert (await resumed.result()).output == "Done. "
     assert resumed.claimed.draft.spec_sha256 == mine.sha256
+
+
+async def test_run_under_a_narrower_grant_goes_on_with_the_same_agents(
+    yard: Orchestrator, own_surroundings: Path
+) -> None:
+    owner = owner_of("", Grant.full().model_copy(update={"tools": ("read_file",)}))
+    file = own_surroundings / "config" / "agents" / "boss.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(values("boss", {"SubAgents": {"agents": ["scribe"]}})))
+    await yard.definitions.create(values("scribe"))
+    model = team_of(boss=[[delegate("scribe")], "Done."], scribe=["Written."])
+    handle = await yard.start("boss", "go", model=model, owner=owner, agents_of=LOCAL_OWNER)
+    await yard.cancel(handle.claimed.id)
+
+    resumed = await yard.resume(handle.claimed.session_id, model=model)
+
+    assert (await resumed.result()).output == "Done."
 
 
 async def test_team_of_hundreds_is_refused_before_it_is_loaded(yard: Orchestrator) -> None:
