@@ -23,6 +23,7 @@ class Size:
     sessions: int = 50
     turns_each: int = 20
     rivals: int = 20
+    runs: int = 100
 
 
 def run(place: Path, size: Size = Size()) -> None:
@@ -35,7 +36,8 @@ def run(place: Path, size: Size = Size()) -> None:
         _measure_loads(ring, figures)
         _measure_crowds(ring, size, figures)
         figures.names, figures.fallen = ring.names, ring.fallen
-    figures.heavy_bytes, figures.floor_bytes = anyio.run(heavy.measured, place)
+    for runs in (size.runs // 10, size.runs):
+        figures.heavy[runs] = anyio.run(heavy.measured, place, runs)
     for turns in (size.turns // 10, size.turns):
         figures.windows[turns] = anyio.run(window.measured, place, turns, ROUNDS)
     print_heading("The record beside its peers")

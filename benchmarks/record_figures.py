@@ -40,8 +40,8 @@ class Figures:
     """Turns a second."""
     talks: dict[str, Answer] = field(default_factory=dict)
     rivals: dict[str, Answer] = field(default_factory=dict)
-    heavy_bytes: int = 0
-    floor_bytes: int = 0
+    heavy: dict[int, float] = field(default_factory=dict)
+    """Bytes of runs with many calls, to those of whole messages, by how many runs."""
     windows: dict[int, Sequence[float]] = field(default_factory=dict)
     """Milliseconds of a claim that loads the window, by the turns of the session."""
 
@@ -129,10 +129,13 @@ class Figures:
             _at_most("KB written a turn", max(few, many), 70),
             _at_most(f"of these, turn {turns} to turn 10", many / few, 1.2),
             _at_most(f"MB after {turns} turns", _middle(self.stored, OURS) * _MB, 4.5),
-            _at_most(
-                "bytes of runs with 20 tool calls, to whole messages as JSON",
-                self.heavy_bytes / self.floor_bytes,
-                1 / 3,
+            *(
+                _at_most(
+                    f"bytes of {runs} runs with 20 tool calls, to whole messages as JSON",
+                    ratio,
+                    1 / 3,
+                )
+                for runs, ratio in self.heavy.items()
             ),
             _at_most(
                 f"load {turns} turns, to the fastest peer with typed messages",

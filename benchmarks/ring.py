@@ -1,6 +1,7 @@
 """The stores that are measured beside each other, each in a process that waits for questions."""
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -133,6 +134,7 @@ class Ring:
         """
         for name in in_turn(list(self.standing), rounds):
             if name in self.standing:
+                os.sync()  # each waits for what it writes itself, not for the one before it
                 with self._watched(name):
                     yield name, self.standing[name].ask(what, **facts)
 

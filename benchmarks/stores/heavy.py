@@ -25,8 +25,6 @@ from orchestrator.store.claimed import Additions, ClaimedRun
 from orchestrator.store.facts import shown
 from orchestrator.store.store import Store, open_store
 
-RUNS = 10
-"""Each in a session of its own: of one alone, most would be tables that are empty."""
 REQUESTS = 21
 INSTRUCTIONS_BYTES = 8 * 1024
 RESULT_BYTES = range(1024, 3 * 1024, 1024 * 2 // (REQUESTS - 1))
@@ -38,18 +36,21 @@ _INSTRUCTIONS = ("Read before you judge, and cite each line that you rely on. " 
 ]
 
 
-async def measured(place: Path) -> tuple[int, int]:
-    """Return the bytes of the record of such runs, and of their messages stored whole."""
-    file, runs = place / "heavy.db", []
+async def measured(place: Path, count: int) -> float:
+    """Return the bytes of the record of such runs, to those of their messages stored whole.
+
+    Each run is in a session of its own. Of few, a part is tables and indexes that are empty.
+    """
+    file, runs = place / f"heavy-{count}.db", []
     async with open_store(f"sqlite+aiosqlite:///{file}") as store:
-        for _ in range(RUNS):
+        for _ in range(count):
             run = await store.claim(draft(PROMPT, None))
             messages = list(_messages(run.id, run.session_id))
             await _write(store, run, messages)
             read = await store.sessions.messages(run.session_id)
             assert read == messages, "the record gives back what it was given"
             runs.append(messages)
-    return _size(file), _floor(place / "floor.db", list(chain(*runs)))
+    return _size(file) / _floor(place / f"floor-{count}.db", list(chain(*runs)))
 
 
 def _messages(run_id: str, session_id: str) -> Iterator[ModelMessage]:
@@ -111,4 +112,5 @@ def _floor(file: Path, messages: Sequence[ModelMessage]) -> int:
 
 
 def _size(file: Path) -> int:
-    return sum(one.stat().st_size for one in file.parent.glob(f"{file.name}*"))
+    files = (one for one in file.parent.glob(f"{file.name}*") if one.is_file())
+    return sum(one.stat().st_size for one in files)

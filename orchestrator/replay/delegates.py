@@ -1,5 +1,6 @@
 """Delegates in a replay: what they have answered is on record, as the model's own answers are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any  # a run's deps are of any type
 
@@ -20,6 +21,8 @@ class RecordedAnswers:
 
     cast: Cast
     recorded: RecordedRun
+    step: Callable[[], int]
+    """Says how many answers the model has given."""
 
     def member(self, name: str) -> Spec:
         """Return the spec of an agent; see `Team`."""
@@ -27,8 +30,7 @@ class RecordedAnswers:
 
     async def run(self, order: Order, ctx: RunContext[Any], share: Share) -> JsonValue:
         """Return what a delegate has answered to this call; see `Team`."""
-        for step in self.recorded.steps:
-            part = step.results.get(ctx.tool_call_id or "")
-            if part is not None and part.outcome == "success":
-                return part.model_response_str()
+        part = self.recorded.steps[self.step() - 1].results.get(ctx.tool_call_id or "")
+        if part is not None and part.outcome == "success":
+            return part.model_response_str()
         raise UnavailableError("the record has no answer to this call.")

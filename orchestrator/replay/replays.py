@@ -61,7 +61,8 @@ class Replays:
         recorded = await self._recorded(run_id)
         cast = await self.cast_of(recorded)
         spec, inputs = cast.spec, cast.spec.complete_inputs(recorded.inputs)
-        agent = self._built(recorded, cast, model, self.connection, self.servers)
+        team = RecordedAnswers(cast, recorded, step=lambda: 0)  # no call is made
+        agent = self._built(team, model, self.connection, self.servers)
         asking = Asking(agent=agent, model=name, inputs=inputs)
         questions = [
             Question(
@@ -97,10 +98,11 @@ class Replays:
         spec, inputs = cast.spec, cast.spec.complete_inputs(recorded.inputs)
         model = PlayedModel(recorded, root)
         played = RecordedServers(recorded, lambda: model.asked)
+        team = RecordedAnswers(cast, recorded, lambda: model.asked)
         performance = Performance(
             recorded=recorded,
             past=await self.sessions.given_before(recorded.session_id, recorded.first_message_seq),
-            agent=self._built(recorded, cast, model, connection, played),
+            agent=self._built(team, model, connection, played),
             model=model,
             inputs=inputs,
         )
@@ -117,15 +119,13 @@ class Replays:
 
     def _built(
         self,
-        recorded: RecordedRun,
-        cast: Cast,
+        team: RecordedAnswers,
         model: Model,
         connection: WorkspaceConnection,
         servers: Servers,
     ) -> WorkyardAgent:
-        team = RecordedAnswers(cast, recorded)
         types = capabilities_at(connection, team=team, servers=servers)
-        return self.build(cast.spec, model, types)
+        return self.build(team.cast.spec, model, types)
 
     async def _recorded(self, run_id: str) -> RecordedRun:
         recorded = await self.sessions.recorded_run(run_id)

@@ -478,6 +478,27 @@ async def test_replay_gives_what_delegates_have_answered_and_runs_none(
     assert rows("SELECT count(*) FROM run") == [(2,)]
 
 
+async def test_replay_gives_the_answer_to_the_call_whatever_ids_a_provider_gives(
+    yard: Orchestrator,
+) -> None:
+    answers = iter(("First.", "Second."))
+
+    async def say() -> str:
+        return next(answers)
+
+    tasks: Script = [
+        [(*delegate("reader", "One."), "same")],
+        [(*delegate("reader", "Two."), "same")],
+        "Done.",
+    ]
+    run = await yard.run("chief", "go", model=team_of(chief=tasks, reader=[say]))
+
+    replay = await yard.replay(run.run_id)
+
+    assert (replay.problem, replay.differs) == (None, False)
+    assert [call.now.text for call in replay.calls if call.now] == ["First.", "Second."]
+
+
 async def test_plain_pydantic_ai_runs_a_team_with_its_rights_and_budget(
     project: Path, specs: Path, monkeypatch: pytest.MonkeyPatch, own_surroundings: Path
 ) -> None:
