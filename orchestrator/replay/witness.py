@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any  # a capability serves agents with deps of any type
 
-from pydantic_ai import RunContext, RunUsage
+from pydantic_ai import RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import (
     AgentStreamEvent,
@@ -12,6 +12,7 @@ from pydantic_ai.messages import (
     OutputToolResultEvent,
     ToolReturnPart,
 )
+from pydantic_ai.models import Model
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Unsummarized(AbstractCapability[Any]):
         """Keep it out of specs."""
         return None
 
-    def allows(self, usage: RunUsage, *, requests: int) -> bool:
+    def allows(self, ctx: RunContext[Any], model: Model, *, requests: int) -> bool:
         """Say whether so many more requests may be made; see `compaction.capability.Limited`."""
         return False
 

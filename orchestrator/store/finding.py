@@ -7,6 +7,7 @@ the key of its row, as `row:12`, so that its owner can be rid of it.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, TypeGuard  # Any: a row of several tables' columns
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +18,7 @@ from orchestrator.errors import NotFoundError, SessionDamagedError
 from orchestrator.session import ID, DamagedSession, Session, SessionStatus
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import fill_outputs
+from orchestrator.store.prepared import Prepared
 from orchestrator.store.tables import RUN, SESSION, RunRow, SessionRow
 
 _ORIGIN = SESSION.alias("origin")
@@ -34,9 +36,10 @@ SESSIONS = (
 )
 """The rows that `sessions_of` takes; a query adds which."""
 
-_BY_ID = SESSIONS.where(SESSION.c.id == bindparam("this"))
-_ROW = select(SESSION).where(SESSION.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
-_LOCKED_ROW = _ROW.with_for_update()
+_BY_ID = Prepared(SESSIONS.where(SESSION.c.id == bindparam("this")))
+_THIS = select(SESSION).where(SESSION.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
+_ROW = Prepared(_THIS)
+_LOCKED_ROW = Prepared(_THIS.with_for_update())
 _RUNS = select(RUN).where(RUN.c.session_pk == bindparam("this")).order_by(RUN.c.pk)
 
 
@@ -129,7 +132,7 @@ def problem_of(error: ValueError | OperationalError) -> str:
     return cause.partition(" with text")[0]  # which is not for a terminal
 
 
-def sessions_of(db: Connection, rows: Sequence[Row[Any]], liveness: Liveness) -> list[Session]:
+def sessions_of(db: Connection, rows: Sequence[Any], liveness: Liveness) -> list[Session]:
     """Return the sessions that rows of `SESSIONS` tell of, in the same order.
 
     Raises:
@@ -140,7 +143,7 @@ def sessions_of(db: Connection, rows: Sequence[Row[Any]], liveness: Liveness) ->
     return [_session(row, alive=row.active_run_pk in living) for row in rows]
 
 
-def _session(row: Row[Any], *, alive: bool) -> Session:
+def _session(row: Any, *, alive: bool) -> Session:
     if not _is_id(row.id):
         raise ValueError("id: it is none")
     fields = {
@@ -185,7 +188,7 @@ def find_session(db: Connection, session_id: str, owner: str | None, liveness: L
 
 def find_row(db: Connection, session_id: str, owner: str | None) -> SessionRow:
     """Return a session's row, to look at. Raises as `find_session` does."""
-    return SessionRow(**_found(db, _ROW, session_id, owner)._mapping)
+    return SessionRow(**vars(_found(db, _ROW, session_id, owner)))
 
 
 def lock_row(db: Connection, session_id: str, owner: str | None) -> SessionRow:
@@ -193,7 +196,7 @@ def lock_row(db: Connection, session_id: str, owner: str | None) -> SessionRow:
 
     Raises as `find_session` does.
     """
-    return SessionRow(**_found(db, _LOCKED_ROW, session_id, owner)._mapping)
+    return SessionRow(**vars(_found(db, _LOCKED_ROW, session_id, owner)))
 
 
 def runs_of(db: Connection, session: SessionRow) -> list[RunRow]:
@@ -211,11 +214,12 @@ def askable(name: str) -> str:
     return name if name.isascii() and "\0" not in name else ""
 
 
-def _found(db: Connection, query: Select[Any], session_id: str, owner: str | None) -> Row[Any]:
+def _found(db: Connection, query: Prepared, session_id: str, owner: str | None) -> SimpleNamespace:
     try:
-        found = db.execute(query, {"this": askable(session_id)}).one_or_none()
+        rows = query.named(db, {"this": askable(session_id)})
     except _UNREADABLE as error:
         raise SessionDamagedError(session_id, problem_of(error)) from error
+    found = SimpleNamespace(**rows[0]) if rows else None
     if found is None and nameless(db, session_id, owner) is not None:
         raise SessionDamagedError(session_id, "its id is none")
     if found is None or owner not in (None, found.owner):
@@ -224,7 +228,7 @@ def _found(db: Connection, query: Select[Any], session_id: str, owner: str | Non
     return found
 
 
-def _check(session_id: str, row: Row[Any]) -> None:
+def _check(session_id: str, row: SimpleNamespace) -> None:
     texts = [*(getattr(row, name) for name in _TEXTS), row.external_id or ""]
     if not all(isinstance(text, str) for text in texts):
         raise SessionDamagedError(session_id, "a text in it is none")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any  # what columns hold
 
 import aiosqlite
-from sqlalchemy import Connection, Delete, Insert, Select, Update
+from sqlalchemy import ColumnElement, Connection, Delete, Insert, Select, Update
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -28,6 +28,8 @@ class Prepared:
         self._text = ""
         self._to_columns: dict[str, Callable[[Any], Any]] = {}
         """What makes of a value what the driver takes, by the parameter's name."""
+        self._from_columns: Sequence[tuple[str, Callable[[Any], Any]]] = ()
+        """What makes of what the driver gives a value, with the column's name."""
 
     def rows(self, db: Connection, values: Values) -> Sequence[Any]:
         """Return the rows that it finds or gives back, as tuples.
@@ -41,6 +43,23 @@ class Prepared:
             return self._sent(driver, values).fetchall()
         except sqlite3.Error as error:
             raise self._translated(error) from error
+
+    def named(self, db: Connection, values: Values) -> list[dict[str, Any]]:
+        """Return the rows that a select finds, by the names of its columns and of their types.
+
+        Raises:
+            ValueError: If a column holds what its type cannot.
+        """
+        assert isinstance(self.statement, Select), "nothing else has columns"
+        if db.dialect.name != "sqlite":
+            return [dict(row) for row in db.execute(self.statement, values).mappings()]
+        rows = self.rows(db, values)
+        if not self._from_columns:  # at once: other threads may be here
+            self._from_columns = [_of_column(each) for each in self.statement.selected_columns]
+        return [
+            {name: to(value) for (name, to), value in zip(self._from_columns, row, strict=True)}
+            for row in rows
+        ]
 
     def change(self, db: Connection, values: Values) -> int:
         """Return how many rows it has changed."""
@@ -84,7 +103,9 @@ class Prepared:
 
     def _translated(self, error: sqlite3.Error) -> DBAPIError:
         """Return what SQLAlchemy would raise."""
-        return DBAPIError(self._text, None, error)
+        translated = DBAPIError.instance(self._text, None, error, sqlite3.Error, dialect=_DIALECT)
+        assert isinstance(translated, DBAPIError), "it is one of the driver's"
+        return translated
 
     def _bound(self, values: Values) -> Values:
         if not self._to_columns:
@@ -102,6 +123,15 @@ class Prepared:
             if convert is not None:
                 self._to_columns[name] = convert
         self._text = str(compiled)
+
+
+def _of_column(column: ColumnElement[Any]) -> tuple[str, Callable[[Any], Any]]:
+    convert = column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None)
+    return str(column.key), convert or _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _driver(db: Connection) -> sqlite3.Connection | None:

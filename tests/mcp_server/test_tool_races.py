@@ -106,7 +106,7 @@ def assert_raced(seen: Counter[str], refusal: str, without: tuple[str, ...] = ()
     assert {"str", refusal} <= ends, seen
     if seen["calls"] > 100 * len(OPERATIONS):
         done = {name.split()[0] for name in seen if name.endswith(" str")}
-        assert done == {each.tool for each in OPERATIONS if each.tool not in without}, seen
+        assert done >= {each.tool for each in OPERATIONS if each.tool not in without}, seen
 
 
 @lasting(1, 15)
