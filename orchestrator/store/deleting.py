@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any  # columns of several types
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Integer,
     Row,
@@ -35,7 +36,7 @@ from sqlalchemy.exc import OperationalError
 from orchestrator.errors import NotFoundError, SessionBusyError
 from orchestrator.ids import new_id
 from orchestrator.lifecycle import TRANSITIONS, RunStatus
-from orchestrator.store.finding import askable, nameless, problem_of
+from orchestrator.store.finding import askable, name_of, nameless, problem_of
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.messages import IN_LEDGER
 from orchestrator.store.tables import (
@@ -58,17 +59,22 @@ def delete_session(session_id: str, owner: str | None, liveness: Liveness, tx: T
         SessionBusyError: If a run holds it whose process is alive.
     """
     tx.flush()
-    db = tx.connection
-    session = _locked(db, session_id, owner)
-    if session is None:
-        if tx.again:  # it is done
-            return
+    key = nameless(tx.connection, session_id, owner)
+    this = SESSION.c.id == askable(session_id) if key is None else SESSION.c.pk == key
+    session = _locked(tx.connection, this if owner is None else this & (SESSION.c.owner == owner))
+    if session is not None:
+        _delete(tx.connection, session, liveness)
+    elif not tx.again:  # else it is done
         raise NotFoundError("session", session_id)
-    for delegate in db.execute(_DELEGATES, {"session": session.pk}).scalars().all():
-        delete_session(delegate, None, liveness, tx)
+
+
+def _delete(db: Connection, session: Row[Any], liveness: Liveness) -> None:
+    for pk in db.execute(_DELEGATES, {"session": session.pk}).scalars().all():
+        delegate = _locked(db, SESSION.c.pk == pk)
+        if delegate is not None:
+            _delete(db, delegate, liveness)
     if session.active_run_pk is not None:
-        _end_the_dead(db, session_id, session.active_run_pk, liveness)
-    db.execute(delete(EVENT).where(EVENT.c.session_pk == session.pk))
+        _end_the_dead(db, session, liveness)
     db.execute(update(SESSION).where(SESSION.c.pk == session.pk).values(_emptied()))
     pk, seen = session.pk, set[int]()
     while pk is not None and pk not in seen:  # a damaged row may name itself as its origin
@@ -76,18 +82,14 @@ def delete_session(session_id: str, owner: str | None, liveness: Liveness, tx: T
         pk = _leave_to_forks(db, pk)
 
 
-def _locked(db: Connection, session_id: str, owner: str | None) -> Row[Any] | None:
+def _locked(db: Connection, this: ColumnElement[bool]) -> Row[Any] | None:
     """Return the keys of a session and its holder; nobody else changes it in this transaction."""
-    key = nameless(db, session_id, owner)
-    this = SESSION.c.id == askable(session_id) if key is None else SESSION.c.pk == key
     query: Select[Any] = (
         select(SESSION.c.pk, RUN.c.pk.label("active_run_pk"))
         .outerjoin(RUN, RUN.c.pk == SESSION.c.active_run_pk)
         .where(this, SESSION.c.deleted_at.is_(None))
         .with_for_update(of=SESSION)
     )
-    if owner is not None:
-        query = query.where(SESSION.c.owner == owner)
     return db.execute(query).one_or_none()
 
 
@@ -107,10 +109,11 @@ def _emptied() -> dict[str, Any]:
     }
 
 
-def _end_the_dead(db: Connection, session_id: str, run_pk: int, liveness: Liveness) -> None:
-    this = RUN.c.pk == run_pk
-    if liveness.living(db, [run_pk]):
-        raise SessionBusyError(session_id, db.execute(select(RUN.c.id).where(this)).scalar_one())
+def _end_the_dead(db: Connection, session: Row[Any], liveness: Liveness) -> None:
+    this = RUN.c.pk == session.active_run_pk
+    if liveness.living(db, [session.active_run_pk]):
+        run_id = db.execute(select(RUN.c.id).where(this)).scalar_one()
+        raise SessionBusyError(name_of(db, session.pk), run_id)
     # Not as others end it: what it has used need not be read, and cannot always be.
     status = TRANSITIONS[RunStatus.RUNNING]["process_died"].value
     db.execute(update(RUN).where(this).values(status=status, ended_at=datetime.now(UTC)))
@@ -121,6 +124,7 @@ def _leave_to_forks(db: Connection, pk: int) -> int | None:
     row = db.execute(_LOCKED, {"this": pk}).one_or_none()
     if row is None or not row.is_deleted:
         return None
+    db.execute(delete(EVENT).where(EVENT.c.session_pk == pk))
     forks = (SESSION.c.origin_pk == pk, SESSION.c.pk != pk)
     # These share nothing that is this one's own: they are forks of its origin, or of none.
     earlier = update(SESSION).where(*forks, SESSION.c.origin_seq <= row.origin_seq)
@@ -199,7 +203,7 @@ def _calls_in(body: str) -> list[str]:
 
 _ABOVE = RUN.alias("above")
 _DELEGATES = (
-    select(SESSION.c.id)
+    select(SESSION.c.pk)
     .join(RUN, RUN.c.session_pk == SESSION.c.pk)
     # A run is younger than the one that has asked it; a damaged row may say otherwise.
     .join(_ABOVE, and_(_ABOVE.c.pk == RUN.c.parent_pk, _ABOVE.c.pk < RUN.c.pk))

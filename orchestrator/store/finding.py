@@ -91,14 +91,14 @@ def _whole_rows(
             _session(row, alive=False)
             whole.append(row)
         except _UNREADABLE as error:
-            session = DamagedSession(_name_of(db, pk), problem_of(error))
+            session = DamagedSession(name_of(db, pk), problem_of(error))
             damaged.append(Damaged(pk, len(whole), session))
         if len(whole) == limit:
             break
     return whole, damaged
 
 
-def _name_of(db: Connection, pk: int) -> str:
+def name_of(db: Connection, pk: int) -> str:
     """Return by what a session can be named whose row is damaged."""
     try:
         session_id = db.execute(_ID, {"this": pk}).scalar_one()
@@ -119,7 +119,7 @@ def nameless(db: Connection, name: str, owner: str | None) -> int | None:
         return None
     query = _THERE if owner is None else _THERE.where(SESSION.c.owner == owner)
     pk: int | None = db.execute(query, {"this": int(match[1])}).scalar_one_or_none()
-    return None if pk is None or _name_of(db, pk) != name else pk
+    return None if pk is None or name_of(db, pk) != name else pk
 
 
 def problem_of(error: ValueError | OperationalError) -> str:

@@ -265,6 +265,32 @@ async def test_fork_that_is_damaged_keeps_what_it_may_share(record: Record, seq:
         assert len(await store.sessions.messages(record.fork_id)) == 4
 
 
+async def test_fork_of_an_origin_that_is_only_marked_deleted_can_be_deleted(
+    record: Record, store: Store
+) -> None:
+    record.damage("UPDATE session SET deleted_at = 1 WHERE pk = 1")
+
+    await store.sessions.delete(record.fork_id)
+
+    assert [session.id for session in await store.sessions.latest()] == [record.whole_id]
+    with closing(sqlite3.connect(record.file)) as database:
+        assert database.execute("SELECT count(*) FROM session").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("no_id", ["x'ff'", "CAST(x'ff' AS TEXT)", "''"])
+async def test_delegate_whose_id_is_none_is_deleted_with_the_session_it_works_for(
+    record: Record, store: Store, no_id: str
+) -> None:
+    whole = f"WHERE id = '{record.whole_id}'"
+    record.damage(f"{R} parent_pk = 1 WHERE session_pk = (SELECT pk FROM session {whole})")
+    record.damage(f"{S} id = {no_id} {whole}")
+
+    await store.sessions.delete(record.session_id)
+
+    assert [session.id for session in await store.sessions.latest()] == [record.fork_id]
+    assert not (await store.sessions.list()).damaged
+
+
 async def test_two_sessions_that_are_forks_of_one_another_can_be_deleted(record: Record) -> None:
     record.damage(f"{S} origin_pk = 2, origin_seq = 2 WHERE pk = 1")
 
