@@ -138,6 +138,14 @@ class Definitions:
         read = partial(stored.versions_of, owner=owner, name=name, reader=self.owner, limit=limit)
         return await self._access.read(read)
 
+    async def number_of_own(self, name: str) -> int:
+        """Return the number of the current version of a definition that this owner may edit.
+
+        Raises:
+            NotFoundError: If the owner has none of this name.
+        """
+        return (await self._own(name)).number
+
     async def diff(self, reference: str, before: int, after: int) -> str:
         """Return what has changed from one version to another, as a diff of their YAML.
 

@@ -157,7 +157,7 @@ def _write(tx: Transaction, question: Question, said: Answer) -> None:
 def _line(db: Connection, run_pk: int) -> _Line:
     line = [db.execute(_OF_LINE, {"this": run_pk}).one()]
     # A run is younger than the one that has asked it; a damaged row may say otherwise.
-    while (above := line[-1].parent_pk) is not None and above < line[-1].pk:
+    while isinstance(above := line[-1].parent_pk, int) and above < line[-1].pk:
         line.append(db.execute(_OF_LINE, {"this": above}).one())
     return line
 

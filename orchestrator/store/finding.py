@@ -236,6 +236,17 @@ def _check(session_id: str, row: SimpleNamespace) -> None:
     check_numbers(session_id, (getattr(row, name) or 0 for name in _NUMBERS_OR_NONE))
 
 
+def check_run(session_id: str, run: Row[Any]) -> None:
+    """Refuse the row of a run that holds bytes, which no column of it takes, or no numbers.
+
+    Raises:
+        SessionDamagedError: If it does.
+    """
+    if any(isinstance(value, bytes) for value in run):
+        raise SessionDamagedError(session_id, "a run of it holds bytes")
+    check_numbers(session_id, (run.first_message_seq, run.output_seq or 0, run.output_part or 0))
+
+
 def check_numbers(session_id: str, numbers: Iterable[object]) -> None:
     """Refuse a row whose columns of numbers hold something else.
 

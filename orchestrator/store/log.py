@@ -37,6 +37,9 @@ def load_events(
     of_session = (EVENT.c.session_pk == session.pk, beyond)
     query = select(*columns).where(*of_session).order_by(EVENT.c.seq).limit(min(limit, _LAST))
     rows = (db.execute(query)).all()
+    for row in rows:
+        if not isinstance(row.seq, int) or row.seq > _LAST:  # a reader would come to no end
+            raise HistoryUnreadableError(session.id, row.seq, what="Event")
     bodies = [_body(session.id, row.seq, row.body) for row in rows]
     runs = _runs(db, {row.run_pk for row in rows})
     parts = _parts(db, session, {body[AT][0] for body in bodies if AT in body})

@@ -26,7 +26,7 @@ from orchestrator.errors import (
 )
 from orchestrator.lifecycle import RunStatus
 from orchestrator.store.compaction import load_window, window_at
-from orchestrator.store.finding import askable
+from orchestrator.store.finding import askable, check_run
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.messages import (
     COMPACTION,
@@ -82,6 +82,7 @@ def recorded_run(db: Connection, run_id: str, owner: str | None, liveness: Liven
     run = db.execute(_RUN, {"this": askable(run_id)}).one_or_none()
     if run is None or owner not in (None, run.owner):
         raise NotFoundError("run", run_id)
+    check_run(run.session_id, run)
     if run.status == RunStatus.RUNNING and liveness.living(db, [run.pk]):
         raise ConflictError(f"Run {run_id!r} is under way; wait until it has ended.")
     return RecordedRun(

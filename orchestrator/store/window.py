@@ -95,7 +95,8 @@ def elsewhere_of(db: Connection, session_id: str, rows: Sequence[StoredMessage])
     """Return what other rows say of these messages."""
     requests = (row for row in rows if row.kind == "request")
     answered = sorted({row.run_pk for row in requests if IN_LEDGER in str(row.body)})
-    blobs = sorted({row.instructions_pk for row in rows if row.instructions_pk is not None})
+    # What is no key is missed when the messages are read.
+    blobs = sorted({row.instructions_pk for row in rows if isinstance(row.instructions_pk, int)})
     return Elsewhere(
         session_id,
         results=results_of(db, answered),

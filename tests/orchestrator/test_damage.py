@@ -30,9 +30,11 @@ from orchestrator.errors import (
 from orchestrator.events import RunEnded, ToolCalled, ToolReturned, Usage
 from orchestrator.lifecycle import RunStatus
 from orchestrator.session import Page
+from orchestrator.store.approvals import Answer
 from orchestrator.store.claimed import Additions, RunDraft
 from orchestrator.store.store import Store, open_store
 from orchestrator.store.tables import SESSION
+from orchestrator.store.transfer.forms import Form
 from tests.orchestrator.turns import by_hand
 
 RESULT = ToolReturnPart("t", "found", "c1")
@@ -182,11 +184,15 @@ DAMAGES: list[tuple[str, str, set[str]]] = [
     ("kind is another", f"{M} kind = 'poem' {FIRST} 1", HISTORY),
     ("message is gone", f"DELETE FROM message {FIRST} 3", HISTORY),
     ("instructions are nowhere", f"{M} instructions_pk = 99 {FIRST} 1", HISTORY),
+    ("instructions have no key", f"{M} instructions_pk = x'ff' {FIRST} 1", HISTORY),
     ("instructions are no text", "UPDATE blob SET content = x'ff' WHERE pk = 1", HISTORY),
+    ("run has no key", f"{M} run_pk = 'x' {FIRST} 2", HISTORY),
     ("run is nowhere", f"{M} run_pk = 99 {FIRST} 1", HISTORY),
     ("result is cut", "UPDATE tool_call SET result = '{' WHERE run_pk = 1", {*HISTORY, "events"}),
     ("result is none", "UPDATE tool_call SET result = '[]' WHERE run_pk = 1", {*HISTORY, "events"}),
     ("call is gone", "DELETE FROM tool_call WHERE run_pk = 1", {*HISTORY, "events"}),
+    ("event has no number", f"UPDATE event SET seq = 'x' {FIRST} 3", {"events"}),
+    ("event has no such number", f"UPDATE event SET seq = 1 << 62 {FIRST} 3", {"events"}),
     ("event is of no kind", f"UPDATE event SET type = 'x' {FIRST} 3", {"events"}),
     ("event is cut", f"UPDATE event SET body = '{{' {FIRST} 3", {"events"}),
     ("event is at no place", f"""UPDATE event SET body = '{{"at": 5}}' {FIRST} 3""", {"events"}),
@@ -413,13 +419,42 @@ async def test_what_is_no_number_is_an_error_of_the_record_and_none_of_the_progr
     assert await turn(store, record.whole_id)
 
 
-async def test_text_that_is_none_is_an_error_of_the_export_too(
-    record: Record, store: Store
-) -> None:
-    record.damage(f"{S} external_id = x'61' WHERE pk = 1")
+OF_RUN = ("id", "status", "agent", "prompt", "inputs", "requests", "output_seq", "error_text")
 
-    with pytest.raises(SessionDamagedError):
-        _ = [piece async for piece in store.sessions.export(record.session_id)]
+
+@pytest.mark.parametrize("column", [*OF_RUN, "first_message_seq", "parent_pk"])
+@pytest.mark.parametrize("value", NO_NUMBERS)
+async def test_run_that_holds_what_it_cannot_is_an_error_of_the_record_and_none_of_the_program(
+    record: Record, store: Store, column: str, value: str
+) -> None:
+    (first, _) = await store.sessions.runs(record.session_id)
+    record.damage(f"{R} {column} = {value} {ONE}")
+
+    for ask in (
+        store.sessions.run(first.id),
+        store.sessions.recorded_run(first.id),
+        store.sessions.answer(first.id, Answer(is_approved=True, by="sam")),
+        exported(store, record.session_id),
+    ):
+        with suppress(OrchestratorError):
+            await ask
+    assert await turn(store, record.whole_id)
+
+
+async def exported(store: Store, session_id: str, form: Form = "jsonl") -> list[str]:
+    return [piece async for piece in store.sessions.export(session_id, form)]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "messages", "markdown"])
+@pytest.mark.parametrize("sql", [*(d[1] for d in DAMAGES), f"{S} external_id = x'61' {ONE}"])
+async def test_export_of_what_is_damaged_is_whole_or_an_error_of_the_record(
+    record: Record, store: Store, sql: str, form: Form
+) -> None:
+    record.damage(sql)
+
+    with suppress(OrchestratorError):
+        await exported(store, record.session_id, form)
+    assert await exported(store, record.whole_id, form)
 
 
 async def test_no_older_session_goes_on_in_place_of_a_damaged_one(

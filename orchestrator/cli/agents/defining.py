@@ -68,7 +68,7 @@ def edit(  # noqa: PLR0913 - each is an option of the command
     specs: SpecsOption = None,
 ) -> None:
     """Add a version to a definition. What somebody else has edited meanwhile is not lost."""
-    last = with_definitions(owner, lambda found: found.versions(name, limit=1))[0].number
+    last = with_definitions(owner, lambda found: found.number_of_own(name))
     written = None
     if file is not None:
         with reported():

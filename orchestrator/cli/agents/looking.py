@@ -83,7 +83,8 @@ def show(
     specs: SpecsOption = None,
     owner: OwnerOption = LOCAL_OWNER,
     version: Annotated[
-        int | None, typer.Option("--version", help="Of a definition; the current one by default.")
+        int | None,
+        typer.Option("--version", min=1, help="Of a definition; the current one by default."),
     ] = None,
 ) -> None:
     """Print an agent's spec, and where it comes from."""

@@ -42,10 +42,12 @@ def versions(name: NameArgument, owner: OwnerOption = LOCAL_OWNER) -> None:
 def diff(
     name: NameArgument,
     before: Annotated[
-        int | None, typer.Argument(metavar="[A]", help="A version; the one before B by default.")
+        int | None,
+        typer.Argument(metavar="[A]", min=1, help="A version; the one before B by default."),
     ] = None,
     after: Annotated[
-        int | None, typer.Argument(metavar="[B]", help="A version; the current one by default.")
+        int | None,
+        typer.Argument(metavar="[B]", min=1, help="A version; the current one by default."),
     ] = None,
     owner: OwnerOption = LOCAL_OWNER,
 ) -> None:
@@ -66,7 +68,9 @@ def export(
     form: Annotated[Format, typer.Option("--format", help="In which form.")] = Format.YAML,
     specs: SpecsOption = None,
     owner: OwnerOption = LOCAL_OWNER,
-    version: Annotated[int | None, typer.Option("--version", help="Of a definition.")] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Of a definition.")
+    ] = None,
 ) -> None:
     """Print an agent as a file of Workyard, Claude Code or VS Code; what is lost goes to stderr."""
     with reported():

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from orchestrator.errors import HistoryUnreadableError
 from orchestrator.events import RecordedEvent
+from orchestrator.store.finding import check_run
 from orchestrator.store.log import load_events
 from orchestrator.store.messages import COMPACTION, StoredMessage, long_result, read_messages
 from orchestrator.store.tables import MESSAGE, RUN, TOOL_CALL, SessionRow
@@ -84,9 +85,12 @@ def head_of(db: Connection, session: SessionRow) -> Head:
         bounds = {"after": stretch.after, "upto": stretch.upto}
         keys |= set(db.execute(_SHARED, {"session": stretch.session_pk, **bounds}).scalars())
     runs: list[Row[Any]] = []
-    ordered = sorted(keys)
+    # A message whose run's key is none is missed when the messages are read.
+    ordered = sorted(key for key in keys if isinstance(key, int))
     for start in range(0, len(ordered), PAGE):
         runs += db.execute(_RUNS, {"keys": ordered[start : start + PAGE]})
+    for run in runs:
+        check_run(session.id, run)
     return Head(session, runs)
 
 
