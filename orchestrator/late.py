@@ -111,9 +111,9 @@ class LateRunner:
         if self._late.is_loading or await anyio.to_thread.run_sync(_has_definitions):
             with suppress(ServerError):  # files are there without it; who wants a run is told why
                 return await (await self._running()).agents()
-        operator = self._late.operator
+        operator, is_whole = self._late.operator, self._share is None
         grant = operator.grant if self._share is None else self._share[1]
-        return await anyio.to_thread.run_sync(_listed, operator, grant)
+        return await anyio.to_thread.run_sync(_listed, operator, grant, is_whole)
 
     async def start(self, order: Order, host: HostModel) -> str:
         """Start a run and return its id."""
@@ -151,10 +151,10 @@ def _loaded() -> type["Running"]:
     return Running
 
 
-def _listed(operator: Operator, grant: Grant) -> list[RunnableAgent]:
+def _listed(operator: Operator, grant: Grant, has_servers: bool) -> list[RunnableAgent]:
     from orchestrator.runnable import runnable_agents
 
-    return runnable_agents(operator, grant)
+    return runnable_agents(operator, grant, has_servers=has_servers)
 
 
 def _has_definitions() -> bool:

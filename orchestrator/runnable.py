@@ -12,19 +12,22 @@ from mcp_server.ports import Operator, RunnableAgent
 from orchestrator.catalogue import Catalogue, open_catalogue
 from orchestrator.definition import Definition
 from orchestrator.errors import OrchestratorError, SpecError
-from orchestrator.reach import excesses
+from orchestrator.reach import excesses, servers_named
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec
 
 _ANY = "SELECT 1 FROM definition WHERE deleted_at IS NULL LIMIT 1"
 
 
-def runnable_agents(operator: Operator, grant: Grant) -> list[RunnableAgent]:
+def runnable_agents(
+    operator: Operator, grant: Grant, *, has_servers: bool = True
+) -> list[RunnableAgent]:
     """Return every agent, by name; one whose spec is broken says so.
 
     Args:
         operator: Whose agents they are.
         grant: What they may do here.
+        has_servers: Whether the operator's MCP servers can be reached from here.
 
     Raises:
         UnavailableError: The agents cannot be looked for.
@@ -32,7 +35,7 @@ def runnable_agents(operator: Operator, grant: Grant) -> list[RunnableAgent]:
     try:
         specs = None if operator.specs is None else Path(operator.specs)
         catalogue = open_catalogue(load_settings(), specs)
-        return [_runnable(catalogue, name, grant) for name in catalogue.names()]
+        return [_runnable(catalogue, name, grant, has_servers) for name in catalogue.names()]
     except OrchestratorError as error:
         raise UnavailableError(f"The agents cannot be listed: {error}") from error
 
@@ -57,15 +60,20 @@ def may_have_definitions() -> bool:
         return False
 
 
-def _runnable(catalogue: Catalogue, name: str, grant: Grant) -> RunnableAgent:
+def _runnable(catalogue: Catalogue, name: str, grant: Grant, has_servers: bool) -> RunnableAgent:
     try:
-        return _as_told(name, catalogue.get(name), grant)
+        return _as_told(name, catalogue.get(name), grant, has_servers)
     except SpecError as error:
         return RunnableAgent(name=name, description="", problem=without_place(error))
 
 
 def runnable_definitions(
-    definitions: Iterable[Definition], owner: str, files: Container[str], grant: Grant
+    definitions: Iterable[Definition],
+    owner: str,
+    files: Container[str],
+    grant: Grant,
+    *,
+    has_servers: bool = True,
 ) -> Iterator[RunnableAgent]:
     """Yield definitions as an owner asks for them: by name, or by owner and name.
 
@@ -74,6 +82,7 @@ def runnable_definitions(
         owner: Who asks.
         files: The names that mean files.
         grant: What they may do here.
+        has_servers: Whether the operator's MCP servers can be reached from here.
     """
     for each in definitions:
         is_plain = each.owner == owner and each.name not in files
@@ -81,16 +90,17 @@ def runnable_definitions(
         if each.spec is None:
             yield RunnableAgent(name=name, description="", problem=each.problem)
         else:
-            yield _as_told(name, each.spec, grant)
+            yield _as_told(name, each.spec, grant, has_servers)
 
 
-def _as_told(name: str, spec: Spec, grant: Grant) -> RunnableAgent:
+def _as_told(name: str, spec: Spec, grant: Grant, has_servers: bool) -> RunnableAgent:
+    servers = () if has_servers else (f"MCP server {each}" for each in servers_named(spec))
     return RunnableAgent(
         name=name,
         description=spec.document.description,
         inputs=spec.inputs,
         required=spec.required_inputs,
-        lacks=tuple(excess.named for excess in excesses(spec, grant)),
+        lacks=(*(excess.named for excess in excesses(spec, grant)), *servers),
     )
 
 

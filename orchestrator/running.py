@@ -86,6 +86,8 @@ class Running:
     """Whose definitions are there by their names; one of several callers has what is shared."""
     at_once: int = MAX_AT_ONCE
     """Runs of this owner under way."""
+    has_servers: bool = True
+    """Whether the operator's MCP servers can be reached; no caller's scope opens them."""
     _under_way: list[_UnderWay] = field(default_factory=list)
 
     @classmethod
@@ -109,7 +111,8 @@ class Running:
             self,
             connection=self.connection.within(grant),
             grant=grant,
-            servers=self.servers.within({}),  # no scope opens them
+            servers=self.servers.within({}),
+            has_servers=False,
             owner=owner,
             agents_of=owner or LOCAL_OWNER,
             at_once=MAX_OF_ONE,
@@ -117,11 +120,15 @@ class Running:
 
     async def agents(self) -> list[RunnableAgent]:
         """Return the agents there are: the files, and the definitions."""
-        found = await anyio.to_thread.run_sync(runnable_agents, self.operator, self.grant)
+        listed = partial(runnable_agents, has_servers=self.has_servers)
+        found = await anyio.to_thread.run_sync(listed, self.operator, self.grant)
         with translated():
             page = await self.yard.definitions.of(self.agents_of).list(limit=MAX_PAGE)
         files = {agent.name for agent in found}
-        return [*found, *runnable_definitions(page.definitions, self.agents_of, files, self.grant)]
+        of_record = runnable_definitions(
+            page.definitions, self.agents_of, files, self.grant, has_servers=self.has_servers
+        )
+        return [*found, *of_record]
 
     async def start(self, order: Order, host: HostModel) -> str:
         """Start a run and return its id.

@@ -250,7 +250,7 @@ async def test_callers_over_http_have_no_servers(yard: Orchestrator, desks: Desk
 
     model = watched(team_of(clerk=["Done."]), seen)
     everything = Grant.full()
-    operator = Operator(root=str(yard.root), grant=everything)
+    operator = Operator(root=str(yard.root), grant=everything, specs=str(desks.specs))
     local = Running(yard, operator, yard.connection, everything, yard.servers, None)
     assert local.servers.narrowed("desk", ("search",)) == ("search",)
 
@@ -258,3 +258,6 @@ async def test_callers_over_http_have_no_servers(yard: Orchestrator, desks: Desk
 
     assert names(seen) == ["read_file"]
     assert desks.noted("start") == []
+    for running, lacks in ((local, ()), (local.of("ada", everything), ("MCP server desk",))):
+        (clerk,) = (each for each in await running.agents() if each.name == "clerk")
+        assert clerk.lacks == lacks
