@@ -232,6 +232,8 @@ def _check(session_id: str, row: SimpleNamespace) -> None:
     texts = [*(getattr(row, name) for name in _TEXTS), row.external_id or ""]
     if not all(isinstance(text, str) for text in texts):
         raise SessionDamagedError(session_id, "a text in it is none")
+    if not isinstance(getattr(row, "state", {}), dict):
+        raise SessionDamagedError(session_id, "its state is no object")
     check_numbers(session_id, (getattr(row, name) for name in _NUMBERS))
     check_numbers(session_id, (getattr(row, name) or 0 for name in _NUMBERS_OR_NONE))
 

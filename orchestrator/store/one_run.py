@@ -6,7 +6,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store.finding import askable, find_row
+from orchestrator.store.finding import askable, find_row, name_of
 from orchestrator.store.liveness import Liveness
 from orchestrator.store.log import fill_outputs
 from orchestrator.store.tables import EVENT, RUN, SESSION, RunRow
@@ -37,7 +37,7 @@ def find_run(db: Connection, run_id: str, owner: str | None, liveness: Liveness)
     if found is None or owner not in (None, found.owner):
         raise NotFoundError("run", run_id)
     row = RunRow(**{column.name: found._mapping[column.name] for column in RUN.c})
-    session = find_row(db, found.session_id, owner)
+    session = find_row(db, name_of(db, row.session_pk), owner)
     fill_outputs(db, session, [row])
     first = {"session": row.session_pk, "run": row.pk}
     status = RunStatus(row.status)
@@ -53,7 +53,7 @@ def find_run(db: Connection, run_id: str, owner: str | None, liveness: Liveness)
 
 
 _RUN = (
-    select(RUN, SESSION.c.id.label("session_id"), SESSION.c.owner)
+    select(RUN, SESSION.c.owner)
     .join(SESSION, SESSION.c.pk == RUN.c.session_pk)
     .where(RUN.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
 )

@@ -155,6 +155,7 @@ ONE = "WHERE pk = 1"
 DAMAGES: list[tuple[str, str, set[str]]] = [
     ("usage is no JSON", f"{S} usage = '{{' WHERE pk = 1", {*OF_ROW, "claim", "fork"}),
     ("usage is of another kind", f"""{S} usage = '{{"cost": []}}' WHERE pk = 1""", {"claim"}),
+    ("state is no object", f"{S} state = '5' WHERE pk = 1", {*OF_ROW, "fork"} - {"get"}),
     ("state is no JSON", f"{S} state = 'x' WHERE pk = 1", {*OF_ROW, "fork"} - {"get"}),
     ("time is none", f"{S} updated_at = 'x' WHERE pk = 1", {*OF_ROW, "fork"}),
     ("time is far away", f"{S} updated_at = 1 << 62 WHERE pk = 1", {*OF_ROW, "fork"}),
@@ -377,6 +378,17 @@ async def test_session_whose_id_is_none_is_named_by_its_row_and_can_be_deleted(
     page = await store.sessions.list()
     assert [session.id for session in page.sessions] == [record.whole_id, record.fork_id]
     assert not page.damaged
+
+
+@pytest.mark.parametrize("no_id", NO_IDS)
+async def test_run_of_a_session_whose_id_is_none_says_so(
+    record: Record, store: Store, no_id: str
+) -> None:
+    (first, _) = await store.sessions.runs(record.session_id)
+    record.damage(f"{S} id = {no_id} {ONE}")
+
+    with pytest.raises(SessionDamagedError, match="'row:1' is damaged"):
+        await store.sessions.run(first.id)
 
 
 async def test_session_that_has_an_id_has_no_other_name(record: Record, store: Store) -> None:
