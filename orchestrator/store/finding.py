@@ -246,7 +246,8 @@ def check_run(session_id: str, run: Row[Any]) -> None:
     """
     if any(isinstance(value, bytes) for value in run):
         raise SessionDamagedError(session_id, "a run of it holds bytes")
-    check_numbers(session_id, (run.first_message_seq, run.output_seq or 0, run.output_part or 0))
+    places = (0 if place is None else place for place in (run.output_seq, run.output_part))
+    check_numbers(session_id, (run.first_message_seq, *places))
 
 
 def check_numbers(session_id: str, numbers: Iterable[object]) -> None:

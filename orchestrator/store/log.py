@@ -133,5 +133,5 @@ def _results(db: Connection, calls: set[tuple[int, str]]) -> dict[tuple[int, str
     return {
         (pk, key): long_result(text, key, *said)
         for pk, key, text, *said in db.execute(query).all()
-        if text is not None
+        if not any(value is None or isinstance(value, bytes) for value in (key, text, *said))
     }

@@ -17,12 +17,19 @@ from orchestrator.store.tables import TOOL_CALL
 
 
 def read_ledger(db: Connection, run_pk: int) -> dict[str, str | None]:
-    """Return what the ledger has of a run's calls, by key: results as JSON, if there are any."""
+    """Return what the ledger has of a run's calls, by key: results as JSON, if there are any.
+
+    Raises:
+        ValueError: If a call holds what no column takes.
+    """
+    rows = db.execute(_LEDGER, {"run": run_pk}).all()
+    if any(isinstance(value, bytes) for row in rows for value in row):
+        raise ValueError("a call holds bytes")
     return {
         row.call_id: None
         if row.result is None
         else long_result(row.result, row.call_id, row.tool, row.outcome)
-        for row in db.execute(_LEDGER, {"run": run_pk})
+        for row in rows
     }
 
 

@@ -107,7 +107,9 @@ def elsewhere_of(db: Connection, session_id: str, rows: Sequence[StoredMessage])
 def results_of(db: Connection, runs: Sequence[int]) -> dict[tuple[int, str], str]:
     """Return what the ledger has of the calls of runs, by run and call: whole JSON of results."""
     found = _all(db, _RESULTS, runs)
-    return {(pk, key): long_result(text, key, *said) for pk, key, text, *said in found}
+    # What holds bytes is missed when the messages are read.
+    whole = (row for row in found if not any(isinstance(value, bytes) for value in row))
+    return {(pk, key): long_result(text, key, *said) for pk, key, text, *said in whole}
 
 
 def _all(db: Connection, query: Select[Any], keys: Sequence[int]) -> list[Any]:

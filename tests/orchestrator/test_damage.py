@@ -191,6 +191,17 @@ DAMAGES: list[tuple[str, str, set[str]]] = [
     ("run is nowhere", f"{M} run_pk = 99 {FIRST} 1", HISTORY),
     ("result is cut", "UPDATE tool_call SET result = '{' WHERE run_pk = 1", {*HISTORY, "events"}),
     ("result is none", "UPDATE tool_call SET result = '[]' WHERE run_pk = 1", {*HISTORY, "events"}),
+    (
+        "result is bytes",
+        "UPDATE tool_call SET result = x'ff' WHERE run_pk = 1",
+        {*HISTORY, "events"},
+    ),
+    ("tool is bytes", "UPDATE tool_call SET tool = x'ff' WHERE run_pk = 1", {*HISTORY, "events"}),
+    (
+        "call has no id",
+        "UPDATE tool_call SET call_id = x'ff' WHERE run_pk = 1",
+        {*HISTORY, "events"},
+    ),
     ("call is gone", "DELETE FROM tool_call WHERE run_pk = 1", {*HISTORY, "events"}),
     ("event has no number", f"UPDATE event SET seq = 'x' {FIRST} 3", {"events"}),
     ("event has no such number", f"UPDATE event SET seq = 1 << 62 {FIRST} 3", {"events"}),

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar  # Any: rows of several tables
 from pydantic_ai.messages import ModelMessage
 from sqlalchemy import Connection, Row, bindparam, select
 
-from orchestrator.errors import HistoryUnreadableError
+from orchestrator.errors import HistoryUnreadableError, SessionDamagedError
 from orchestrator.events import RecordedEvent
 from orchestrator.store.finding import check_run
 from orchestrator.store.log import load_events
@@ -121,9 +121,15 @@ def compaction_of(told: Told, session_id: str) -> dict[str, Any]:
 
 
 async def calls_of(look: Look, head: Head) -> AsyncIterator[Call]:
-    """Yield the calls of a session's runs, run by run, in the order in which they were made."""
+    """Yield the calls of a session's runs, run by run, in the order in which they were made.
+
+    Raises:
+        SessionDamagedError: If one holds what no column takes.
+    """
     for run in head.runs:
         rows = await look(partial(_calls, run_pk=run.pk))
+        if any(isinstance(value, bytes) for row in rows for value in row):
+            raise SessionDamagedError(head.session.id, "a call in it holds bytes")
         # Not by the database: two of them need not sort text alike.
         for row in sorted(rows, key=lambda row: (row.called_at, row.call_id)):
             yield Call(run.id, row)

@@ -234,11 +234,12 @@ class _Reader:
         result = self._result_of(line)
         if result is not None and line.outcome is None:
             raise _UnsoundError("it has a result and no outcome")
-        self.calls[key] = (line, result)
+        self.calls[key] = (line.model_copy(update={"result": None}), result)  # held once is enough
 
     def _take_event(self, line: EventLine) -> None:
         self._check_next("event", line, len(self.events))
-        self.events.append((line, EventAdapter.validate_python(line.event)))
+        event = EventAdapter.validate_python(line.event)
+        self.events.append((line.model_copy(update={"event": {}}), event))
 
     def _check_next(
         self, what: str, line: MessageLine | CompactionLine | EventLine, before: int
