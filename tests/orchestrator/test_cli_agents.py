@@ -49,6 +49,26 @@ def test_definition_goes_through_its_life(file: Path, project: Path) -> None:
     assert agents("show", "notes")[0] == 3
 
 
+def test_owner_steers_no_terminal(file: Path) -> None:
+    code, told, _ = agents("create", file, "--owner", "x\x1b[31m\ny")
+
+    assert (code, told.startswith("x\\x1b[31m\\ny/notes@1 ")) == (0, True)
+
+
+def test_edit_of_what_another_shares_is_refused_before_the_editor_is_opened(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capped = "capabilities: [{Budget: {requests: 5, total_tokens: 1000, cost_usd: 1}}]"
+    file.write_text(f"{file.read_text()}\n{capped}\n")
+    assert agents("create", file, "--owner", "ada", "--shared")[0] == 0
+    monkeypatch.setenv("EDITOR", f"touch {file.parent / 'opened'}")
+
+    code, _, said = agents("edit", "ada/notes")
+
+    assert (code, "no definition of 'local' called 'ada/notes'" in said) == (3, True)
+    assert not (file.parent / "opened").exists()
+
+
 def test_version_is_run_by_its_number_and_its_sessions_go_on(file: Path, project: Path) -> None:
     made = agents("create", file)[1]
     file.write_text(NOTES.replace("Writes", "Makes"))

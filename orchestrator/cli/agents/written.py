@@ -12,6 +12,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.formats.reading import read_agent
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec, examine
+from orchestrator.words import in_line
 
 FORMATS = "A spec (YAML, JSON), an agent of Claude Code or VS Code (.md), or the older JSON."
 SharedOption = Annotated[
@@ -45,7 +46,7 @@ def visibility_of(shared: bool | None) -> Visibility | None:
 
 def tell(spec: Spec) -> None:
     """Print which version there is now; say so if its name alone means a file."""
-    typer.echo(f"{spec.pinned} {spec.sha256}")
+    typer.echo(f"{in_line(spec.pinned)} {spec.sha256}")
     try:
         file = open_catalogue(load_settings()).find(spec.name)
     except OrchestratorError:  # of a file that has nothing to do with it
