@@ -191,16 +191,17 @@ def _check_said(db: Connection, run_id: str, call_id: str | None, said: Answer) 
         NotFoundError: Nobody has asked.
         ConflictError: The opposite is on record.
     """
-    decided = {
-        key: each.said
+    decided = [
+        each.said
         for run, _ in _waiting(db, None, run_id)
-        for key, each in decisions_of(db, run.session_pk, run.pk).items()
+        for each in decisions_of(db, run.session_pk, run.pk).values()
         if each.attempts == 0
-    }
-    meant = [each for key, each in decided.items() if call_id in (None, key)]
+    ]
+    meant = [each for each in decided if call_id in (None, each.call_id)]
     if not meant:
-        known = [each.request.call_id for each in open_questions(db, None, run_id)]
-        raise NotFoundError("question", call_id or run_id, known=[*known, *decided])
+        asked = [each.request.call_id for each in open_questions(db, None, run_id)]
+        known = [*asked, *(each.call_id for each in decided)]
+        raise NotFoundError("question", call_id or run_id, known=known)
     for each in meant:
         if each.is_approved != said.is_approved:
             answer = "yes" if each.is_approved else "no"
