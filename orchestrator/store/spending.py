@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any  # rows of several columns
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
 
 from orchestrator.events import Usage
 from orchestrator.store.ending import COUNTED
@@ -54,7 +54,7 @@ def calls_made(db: Connection, run_pk: int) -> int:
 
     Also those that have failed, but none that a person or a budget has refused.
     """
-    made: int = db.execute(_MADE, {"run": run_pk}).scalar_one()
+    made: int = db.execute(MADE, {"run": run_pk}).scalar_one()
     return made
 
 
@@ -79,7 +79,7 @@ SINCE = (
 
 
 def _below(runs: ColumnElement[bool], of: ColumnElement[int] = RUN.c.pk) -> ColumnElement[bool]:
-    """Return what is true of the runs that work for some, and for those again."""
+    """Return what is true of some runs, and of those that work for them, and for those again."""
     first = select(RUN.c.pk).where(runs).cte("below", recursive=True)
     every = first.union_all(select(RUN.c.pk).join(first, RUN.c.parent_pk == first.c.pk))
     return of.in_(select(every.c.pk))
@@ -87,11 +87,8 @@ def _below(runs: ColumnElement[bool], of: ColumnElement[int] = RUN.c.pk) -> Colu
 
 _OWN = select(RUN.c.pk).where(RUN.c.session_pk == bindparam("session"))
 BELOW = select(*_SUMS).where(_below(RUN.c.parent_pk.in_(_OWN)))
-_MADE = select(func.count()).where(
-    or_(
-        TOOL_CALL.c.run_pk == bindparam("run"),
-        _below(RUN.c.parent_pk == bindparam("run"), TOOL_CALL.c.run_pk),
-    ),
+MADE = select(func.count()).where(
+    _below(RUN.c.pk == bindparam("run"), TOOL_CALL.c.run_pk),
     TOOL_CALL.c.outcome != "denied",
     # As JSON: in what a tool has returned, the quotes would be escaped.
     ~func.coalesce(TOOL_CALL.c.result, "").contains(f'"content":"{NOT_MADE}', autoescape=True),

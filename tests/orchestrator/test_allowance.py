@@ -21,7 +21,7 @@ from orchestrator.lifecycle import RunStatus
 from orchestrator.mapping import Task
 from orchestrator.settings import Settings, load_settings
 from orchestrator.store.claimed import ClaimedRun, RunDraft
-from orchestrator.store.spending import BELOW, SINCE, Spent
+from orchestrator.store.spending import BELOW, MADE, SINCE, Spent
 from orchestrator.store.store import Store
 from tests.orchestrator.by_hand import rows
 from tests.orchestrator.small import PRICE, Small
@@ -199,7 +199,7 @@ async def test_nothing_is_looked_up_where_nothing_is_limited(project: Path, tmp_
     assert sums == [0, 1, 3]
 
 
-@pytest.mark.parametrize("query", [SINCE, BELOW])
+@pytest.mark.parametrize("query", [SINCE, BELOW, MADE])
 async def test_what_is_looked_up_is_found_by_indexes_alone(
     project: Path, tmp_path: Path, query: Select[Any]
 ) -> None:
@@ -211,7 +211,11 @@ async def test_what_is_looked_up_is_found_by_indexes_alone(
     plan = rows(f"EXPLAIN QUERY PLAN {compiled}", *(1 for _ in compiled.positiontup))
 
     assert any("SEARCH run USING" in step[-1] for step in plan)
-    assert [step[-1] for step in plan if step[-1].startswith(("SCAN run", "SCAN session"))] == []
+    assert [
+        step[-1]
+        for step in plan
+        if step[-1].startswith(("SCAN run", "SCAN session", "SCAN tool_call"))
+    ] == []
 
 
 async def ended(
