@@ -46,7 +46,7 @@ def resumed(session_id: str, model: str | None, specs: Path | None) -> Work:
 
 
 def cancel(session_id: SessionArgument) -> None:
-    """Stop the run that is at work in a session, whoever has started it."""
+    """Stop the run that is at work in a session, or waits for a yes, whoever has started it."""
 
     async def cancelled() -> RunEnded:
         async with opened_sessions() as sessions:
