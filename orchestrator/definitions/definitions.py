@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from orchestrator.agents import check_spec
+import orchestrator
 from orchestrator.catalogue import Catalogue, load_agent_file
 from orchestrator.definition import Definition, Edit, Text, Version, Visibility, numbered, referred
 from orchestrator.definitions.cast import cast_of
@@ -297,7 +297,7 @@ class Definitions:
             raise SpecError(f"it is larger than {MAX_SPEC_BYTES} bytes as JSON.", file=file)
         plain = parse_json(text, file)
         spec = read_spec(plain, file, Origin(_trust(visibility), self.owner))
-        check_spec(spec)
+        orchestrator.check_spec(spec)  # loads the agent libraries: who only reads does without
         await self._check_team(spec)
         author = named("author", by or self.owner)
         return Edit(name=spec.name, sha256=spec.sha256, spec=text, by=author, note=note)

@@ -390,6 +390,11 @@ def test_command_that_runs_no_agent_does_not_load_what_runs_agents(
     arguments: list[str], heavy: set[str]
 ) -> None:
     """Cold start is a feature: a host starts the server on every launch."""
+    assert not loaded_by(*arguments) & heavy
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the modules that a command has loaded at its end."""
     code = (
         "import sys, contextlib; sys.argv = ['workyard', *sys.argv[1:]]\n"
         "from orchestrator.cli import main\n"
@@ -398,8 +403,7 @@ def test_command_that_runs_no_agent_does_not_load_what_runs_agents(
     )
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-
-    assert not set(done.stderr.split()) & heavy
+    return set(done.stderr.split())
 
 
 @pytest.mark.parametrize("url", ["nonsense", "sqlite:///~nobody-of-this-name/x.db", "sqlite://"])

@@ -9,6 +9,7 @@ import yaml
 
 from orchestrator.settings import load_settings
 from tests.orchestrator.by_hand import rows, workyard
+from tests.orchestrator.test_cli import loaded_by
 
 NOTES = "name: notes\ndescription: Writes notes.\ninstructions: Write.\n"
 SHARED = NOTES + ("capabilities:\n  - Budget: {requests: 5, total_tokens: 1000, cost_usd: 0.5}\n")
@@ -47,6 +48,15 @@ def test_definition_goes_through_its_life(file: Path, project: Path) -> None:
 
     assert agents("delete", "notes")[0] == 0
     assert agents("show", "notes")[0] == 3
+
+
+def test_who_reads_definitions_does_not_load_what_runs_agents(file: Path) -> None:
+    assert agents("create", file)[0] == 0
+
+    loaded = loaded_by("agents", "list")
+
+    assert "orchestrator.definitions.definitions" in loaded
+    assert not {"fastmcp", "mcp", "orchestrator.capabilities"} & loaded
 
 
 def test_owner_steers_no_terminal(file: Path) -> None:
