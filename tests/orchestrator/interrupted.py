@@ -137,6 +137,7 @@ class Interrupted:
         assert {run.status for run in runs} == {"succeeded"}
         assert {run.agent: run.requests for run in runs} == REQUESTS
         made = TOOL_CALLS | {"last": TOOL_CALLS["last"] - (not self.said.is_approved)}
-        assert {run.agent: run.tool_calls for run in runs} == made
+        counted = {run.agent: run.tool_calls for run in runs}
+        assert counted == made, f"{counted} calls are counted, and not {made}"
         (total,) = await yard.usage(by="owner")
         assert (total.requests, total.tool_calls) == (sum(REQUESTS.values()), sum(made.values()))
