@@ -108,7 +108,7 @@ class Recorder(AbstractCapability[Any]):
             self._noted.note(question)
         await self.flush()
 
-    def sum_up(self) -> Usage:
+    def _summed_up(self) -> Usage:
         """Take note of what no event has told of, and return what this run has used."""
         self._noted.note_untold(self._messages)
         own = [*self._own, *self._chain.news(self._messages).new]
@@ -285,14 +285,20 @@ class Recorder(AbstractCapability[Any]):
         return True
 
     @uninterrupted
-    async def end(self, ended: RunEnded) -> None:
-        """Write the run's end, and what has come in before it, in one transaction."""
+    async def end(self, ended: RunEnded) -> RunEnded:
+        """Write the run's end, and what has come in before it, in one transaction; return it.
+
+        What the run has used is summed up at the same moment: until then, a call can come to its
+        end that was under way when the run was cancelled.
+        """
         async with self._turn:
             await self._write_replaced()
+            ended = ended.model_copy(update={"usage": self._summed_up()})
             news, added = self._unwritten(self._messages)
             of_session = self.usage - counted_for_broken_off([*self._own, *news.new])
             of_session.tool_calls = self._before.tool_calls + self._noted.calls
             await self.store.end(self.run, ended, added, session_usage=of_session)
+            return ended
 
     @uninterrupted
     async def flush(self) -> None:

@@ -282,9 +282,7 @@ class Runner:
             return _failure(group, request.draft.model)
 
     async def _settle(self, handle: RunHandle, recorder: Recorder, outcome: "_Outcome") -> None:
-        ended = _ended(outcome, recorder.sum_up())
-        await recorder.end(ended)
-        handle.last_event = ended
+        handle.last_event = await recorder.end(_ended(outcome, Usage()))
         handle.error = outcome.error
 
 

@@ -57,7 +57,7 @@ async def take_turn(store: Store, session_id: str | None = None) -> str:
     run = await store.claim(replace(DRAFT, session_id=session_id))
     recorder = Recorder(store, run)
     result = await AGENT.run("go", capabilities=[recorder], conversation=run.conversation)
-    ended = RunEnded(status=RunStatus.SUCCEEDED, output=result.output, usage=recorder.sum_up())
+    ended = RunEnded(status=RunStatus.SUCCEEDED, output=result.output)
     await recorder.end(ended)
     return run.session_id
 

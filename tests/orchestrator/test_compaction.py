@@ -494,7 +494,7 @@ async def test_history_that_another_capability_rewrites_is_recorded_as_it_was_gi
                 "capabilities": [recorder, Forget()],  # the recorder comes last all the same
             }
             await agent.run(prompt, **options)  # type: ignore[call-overload] # a dict has no types
-            await recorder.end(RunEnded(status=RunStatus.SUCCEEDED, usage=recorder.sum_up()))
+            await recorder.end(RunEnded(status=RunStatus.SUCCEEDED))
             draft = replace(DRAFT, session_id=run.session_id)
         session_id = draft.session_id or ""
         last = await store.claim(draft)

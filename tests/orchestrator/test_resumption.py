@@ -119,7 +119,7 @@ async def attempt(store: Store, run: ClaimedRun, agent: Agent[Any, Any]) -> Any:
         capabilities=[recorder, Questions(run.decisions, recorder.put), Resumption(run)],
     )
     output = result.output if isinstance(result.output, str) else result.output.model_dump()
-    done = RunEnded(status=RunStatus.SUCCEEDED, output=output, usage=recorder.sum_up())
+    done = RunEnded(status=RunStatus.SUCCEEDED, output=output)
     await recorder.end(done)
     return result.output
 
