@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 from pydantic_ai import Agent
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, UserPromptPart
+from pydantic_ai.messages import (
+    FunctionToolCallEvent,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
-from orchestrator.events import AgentMessage, TextDelta, ToolCalled, ToolReturned
+from orchestrator.events import AgentMessage, RunEnded, TextDelta, ToolCalled, ToolReturned
+from orchestrator.lifecycle import RunStatus
 from orchestrator.recorder import FLUSH_CHARS, Recorder
 from orchestrator.store.claimed import RunDraft
 from orchestrator.store.facts import PREVIEW_CHARS
@@ -106,6 +115,25 @@ async def test_write_that_is_cancelled_is_neither_lost_nor_done_twice(store: Sto
     await recorder.flush()
 
     assert await store.sessions.messages(run.session_id) == [message]
+
+
+async def test_call_that_ends_while_the_end_of_its_run_waits_is_counted(store: Store) -> None:
+    """A run that is cancelled can have a call under way that succeeds all the same."""
+    run = await store.claim(DRAFT)
+    recorder = Recorder(store, run)
+    call = ToolCallPart("tool", "{}", "c")
+    recorder._messages = [ModelRequest([UserPromptPart("go")]), ModelResponse([call])]
+    recorder._noted.note_call(FunctionToolCallEvent(call))
+    await recorder.flush()
+
+    async with recorder._turn:  # something else is being written
+        ending = asyncio.create_task(recorder.end(RunEnded(status=RunStatus.CANCELLED)))
+        await asyncio.sleep(0.01)
+        recorder._noted.note_result(ToolReturnPart("tool", "ok", "c"))
+    ended = await ending
+
+    (row,) = await store.sessions.runs(run.session_id)
+    assert (ended.usage.tool_calls, row.tool_calls) == (1, 1)
 
 
 async def test_events_of_a_write_that_failed_are_written_with_the_next(
