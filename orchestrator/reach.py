@@ -18,9 +18,6 @@ from orchestrator.specs import Spec
 WORKSPACE_TOOLS = "WorkspaceTools"
 """The name of the capability in a spec."""
 
-MCP_SERVER = "McpServer"
-"""The name of another one, which gives an agent tools of one of the operator's servers."""
-
 _NAME = "x7q"
 """A name that no glob means by chance."""
 _TOKEN = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
@@ -74,15 +71,6 @@ def excesses(spec: Spec, operator: Grant) -> Iterator[Excess]:
         except InvalidInputError:  # whoever builds the agent says so
             continue
         yield from _beyond(grant, operator, ("capabilities", index, WORKSPACE_TOOLS))
-
-
-def servers_named(spec: Spec) -> Iterator[str]:
-    """Yield the names of the operator's MCP servers whose tools a spec grants."""
-    for entry in spec.document.capabilities:
-        given = entry.get(MCP_SERVER) if isinstance(entry, dict) else None
-        name = given.get("name") if isinstance(given, dict) else None
-        if isinstance(name, str):
-            yield name
 
 
 def _beyond(grant: Grant, operator: Grant, place: Place) -> Iterator[Excess]:

@@ -12,7 +12,8 @@ from mcp_server.ports import Operator, RunnableAgent
 from orchestrator.catalogue import Catalogue, open_catalogue
 from orchestrator.definition import Definition
 from orchestrator.errors import OrchestratorError, SpecError
-from orchestrator.reach import excesses, servers_named
+from orchestrator.reach import excesses
+from orchestrator.servers.checking import servers_of
 from orchestrator.settings import load_settings
 from orchestrator.specs import Spec
 
@@ -94,7 +95,7 @@ def runnable_definitions(
 
 
 def _as_told(name: str, spec: Spec, grant: Grant, has_servers: bool) -> RunnableAgent:
-    servers = () if has_servers else (f"MCP server {each}" for each in servers_named(spec))
+    servers = () if has_servers else (f"MCP server {each.server}" for each in servers_of(spec))
     return RunnableAgent(
         name=name,
         description=spec.document.description,

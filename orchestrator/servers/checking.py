@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.errors import NotFoundError, SpecError
-from orchestrator.reach import MCP_SERVER
 from orchestrator.servers.registry import FILE, Registry, Server
 from orchestrator.spec_source import Place, Trust
 from orchestrator.specs import Spec
+
+MCP_SERVER = "McpServer"
+"""The name of the capability in a spec."""
 
 
 @dataclass(frozen=True)

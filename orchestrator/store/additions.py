@@ -144,6 +144,13 @@ def first_number(run: ClaimedRun, added: Additions) -> int:
     return run.message_seq + added.before_messages + 1
 
 
+def add_to_free(tx: Transaction, session_pk: int, run_pk: int, event: Event) -> None:
+    """Add an event of a run to its session, which no run holds and others may be adding to."""
+    seq = tx.connection.execute(_LAST_EVENT, {"this": session_pk}).scalar_one() + 1
+    tx.insert(EVENT, event_row(session_pk, run_pk, seq, event, Said(), datetime.now(UTC)))
+    tx.connection.execute(_NUMBER_ON, {"this": session_pk, "to": seq})
+
+
 def write_messages(tx: Transaction, run: ClaimedRun, added: Additions, news: News) -> None:
     """Add the messages' rows, which the session's counter has room for."""
     results = run.results | news.results
@@ -186,3 +193,11 @@ def moved(run: ClaimedRun, added: Additions) -> None:
     run.parts = parts_of(added.messages, first=first_number(run, added)) or run.parts
     run.event_seq += len(added.events)
     run.message_seq += added.numbers
+
+
+_LAST_EVENT = (
+    select(SESSION.c.last_event_seq).where(SESSION.c.pk == bindparam("this")).with_for_update()
+)
+_NUMBER_ON = (
+    update(SESSION).where(SESSION.c.pk == bindparam("this")).values(last_event_seq=bindparam("to"))
+)

@@ -8,10 +8,10 @@ which it works, under the lock of the top one's row, so that a question has one.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any  # rows of several tables
 
-from sqlalchemy import Connection, Row, bindparam, exists, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, select
 
 from orchestrator.errors import (
     ApprovalNeededError,
@@ -21,9 +21,8 @@ from orchestrator.errors import (
 )
 from orchestrator.events import ApprovalDecided, ApprovalRequested, EventAdapter, RunResumed
 from orchestrator.lifecycle import RunStatus
-from orchestrator.store.additions import event_row
+from orchestrator.store.additions import add_to_free
 from orchestrator.store.claimed import Decision
-from orchestrator.store.facts import Said
 from orchestrator.store.finding import askable
 from orchestrator.store.tables import EVENT, RUN, SESSION
 from orchestrator.store.writer import Transaction
@@ -141,17 +140,13 @@ def answer(
 
 def _write(tx: Transaction, question: Question, said: Answer) -> None:
     run = tx.connection.execute(_RUN, {"this": question.run_id}).one()
-    session = tx.connection.execute(_LOCKED, {"this": run.session_pk}).one()
     event = ApprovalDecided(
         call_id=question.request.call_id,
         is_approved=said.is_approved,
         by=said.by,
         reason=said.reason,
     )
-    seq = session.last_event_seq + 1
-    now = datetime.now(UTC)
-    tx.insert(EVENT, event_row(run.session_pk, run.pk, seq, event, Said(), now))
-    tx.connection.execute(_MOVE_ON, {"this": run.session_pk, "to": seq})
+    add_to_free(tx, run.session_pk, run.pk, event)
 
 
 def _line(db: Connection, run_pk: int) -> _Line:
@@ -309,7 +304,4 @@ _RUN = (
 )
 _LOCKED = (
     select(SESSION.c.last_event_seq).where(SESSION.c.pk == bindparam("this")).with_for_update()
-)
-_MOVE_ON = (
-    update(SESSION).where(SESSION.c.pk == bindparam("this")).values(last_event_seq=bindparam("to"))
 )

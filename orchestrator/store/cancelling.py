@@ -9,13 +9,12 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from orchestrator.errors import ConflictError, NotFoundError, RunCancelledError
 from orchestrator.events import RunEnded, Usage
 from orchestrator.lifecycle import RunStatus, next_status
-from orchestrator.store.additions import event_row
+from orchestrator.store.additions import add_to_free
 from orchestrator.store.broken import interrupt
 from orchestrator.store.ending import COUNTED
-from orchestrator.store.facts import Said
 from orchestrator.store.finding import askable, lock_row
 from orchestrator.store.liveness import Liveness
-from orchestrator.store.tables import EVENT, RUN, SESSION
+from orchestrator.store.tables import RUN, SESSION
 from orchestrator.store.writer import Transaction
 
 
@@ -108,12 +107,9 @@ def _end(tx: Transaction, run: Row[Any]) -> None:
     status = next_status(run.id, RunStatus(run.status), "run_cancelled")
     error = RunCancelledError("The run was cancelled while it waited for a person's yes.")
     ended = RunEnded(status=status, usage=used, error_code=error.code, error_text=str(error))
-    now = datetime.now(UTC)
-    seq = tx.connection.execute(_NUMBER, {"this": run.session_pk}).scalar_one() + 1
-    tx.insert(EVENT, event_row(run.session_pk, run.pk, seq, ended, Said(), now))
-    tx.connection.execute(_MOVE_ON, {"this": run.session_pk, "to": seq})
+    add_to_free(tx, run.session_pk, run.pk, ended)
     values = {"now_status": status.value, "code": ended.error_code, "said": ended.error_text}
-    tx.connection.execute(_CANCEL, {"this": run.pk, "now": now, **values})
+    tx.connection.execute(_CANCEL, {"this": run.pk, "now": datetime.now(UTC), **values})
 
 
 _CAN_BE_STOPPED = (RunStatus.RUNNING, RunStatus.WAITING)
@@ -136,12 +132,6 @@ _SESSION = (
     .where(RUN.c.id == bindparam("this"), SESSION.c.deleted_at.is_(None))
 )
 _ASK = update(RUN).where(RUN.c.pk == bindparam("this")).values(cancel_asked_at=bindparam("now"))
-_NUMBER = (
-    select(SESSION.c.last_event_seq).where(SESSION.c.pk == bindparam("this")).with_for_update()
-)
-_MOVE_ON = (
-    update(SESSION).where(SESSION.c.pk == bindparam("this")).values(last_event_seq=bindparam("to"))
-)
 _CANCEL = (
     update(RUN)
     .where(RUN.c.pk == bindparam("this"))
